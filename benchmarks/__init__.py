@@ -1,0 +1,1 @@
+"""How fast the package is, beside what else moves, saves and reads files: ``make bench`` and ``make memory``."""

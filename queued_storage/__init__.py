@@ -1,0 +1,1 @@
+"""One Django storage in front of an ordered chain of storages."""

@@ -1,0 +1,92 @@
+"""What a save or a delete does once its transaction has committed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from . import bounded, catalog, conf, dispatch, hooks, outage, staging
+from .chain import chains
+from .reconcile import reconcile
+
+if TYPE_CHECKING:
+    from .models import StoredFile
+
+
+def publish(row: StoredFile, *, robust: bool) -> None:
+    """Put the row's staged content in its place, after commit.
+
+    A ``robust`` failure is logged, and left to the engine; else it reaches whoever waits for the save.
+    """
+    transaction.on_commit(_Publication(row), using=catalog.database(), robust=robust)
+
+
+def clear(row: StoredFile) -> None:
+    """Clear the tiers of the deleted file, after commit."""
+    _clear(row, catalog.database())
+
+
+def _clear(row: StoredFile, using: str) -> None:
+    transaction.on_commit(_Clearing(row, using), using=using, robust=True)
+
+
+class _Publication(hooks.Publication):
+    def run(self) -> None:
+        row, tier, staged = self.row, chains[self.row.chain].first, self.row.staged
+        first = tier.storage
+        with catalog.locked(row.chain, row.name) as current:
+            # A worker may have been quicker, and moved the file on.
+            if current is not None and current.generation == row.generation and current.staged:
+                staging.publish_kept(first, row.name, staged, row.size, durable=tier.fsync)
+                catalog.record_published(row)
+        staging.discard(first, row.name, staged)
+
+
+class _Patience:
+    """How long the deletes of one transaction may hold up, together, the process that commits it."""
+
+    def __init__(self) -> None:
+        self._ends: float | None = None
+
+    def left(self) -> float:
+        if self._ends is None:
+            self._ends = time.monotonic() + conf.get("DEADLINE") / 3
+        return self._ends - time.monotonic()
+
+
+class _Clearing(hooks.Deletion):
+    """Clears as many tiers as it has patience for; the rest stays owed."""
+
+    def __init__(self, row: StoredFile, using: str) -> None:
+        super().__init__(row)
+        before = self.waiting(using)
+        self.patience: _Patience = before[-1].patience if before else _Patience()
+
+    def run(self) -> None:
+        of_this_generation = catalog.files().filter(pk=self.row.pk, generation=self.row.generation)
+        if not of_this_generation.exists():
+            return  # saved again in the same transaction
+        if (using := hooks.commit_elsewhere(self.row.chain)) is not None:
+            _clear(self.row, using)
+            self._clear_first_tier()  # in that transaction, if it is that database: then it comes back with a rollback
+            return
+        try:
+            with bounded.spending(self.patience.left(), leaving=conf.get("DEADLINE") / 4) as seconds:
+                if seconds > 0:
+                    reconcile(self.row.pk, deadline=seconds)
+        finally:
+            self._clear_first_tier()
+        if of_this_generation.filter(due_at__isnull=False).exists():
+            dispatch.hint(self.row)
+
+    def _clear_first_tier(self) -> None:
+        """See to it, whatever became of the rest: readers ask the first tier without the catalog."""
+        row = self.row
+        first = chains[row.chain].first
+        with catalog.locked(row.chain, row.name) as current:
+            # Else it was cleared by a worker already, and the name may be another save's by now.
+            if current is not None and current.generation == row.generation and first.name in current.stale:
+                with outage.discretion(first):  # what a hook raises goes into the log
+                    first.storage.delete(row.name)

@@ -1,0 +1,63 @@
+"""Defaults of the ``QUEUED_STORAGE_…`` settings; each is read at its use, so that override_settings holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appconf import AppConf
+from django.conf import settings
+
+
+class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
+    #: How often a failed attempt is tried again before the file counts as failed.
+    RETRIES = 5
+    #: Seconds before the first retry; doubles with every attempt, with jitter.
+    RETRY_DELAY = 60
+    #: Seconds that the back-off never exceeds.
+    RETRY_MAX_DELAY = 3600
+    #: Prefix of this package's cache keys.
+    CACHE_PREFIX = "queued_storage"
+    #: Alias of the cache in which processes tell each other which tier is down.
+    CACHE = "default"
+    #: Dotted path of the class that starts work.
+    DISPATCHER = "queued_storage.dispatch.CeleryDispatcher"
+    #: Celery queue (or Django task queue) for this package's messages; None is the project's default queue.
+    QUEUE = None
+    #: Seconds after its last sign of life in which an attempt still owns its file.
+    LEASE = 300
+    #: Seconds after which an attempt ends in any case, though bytes may still trickle.
+    ATTEMPT_LIMIT = 86400
+    #: Seconds that a save or delete waits at most for a broker, a cache or a lower tier.
+    DEADLINE = 1.0
+    #: Seconds for which a tier that missed its TIMEOUT is skipped.
+    DOWN_FOR = 30
+    #: Seconds between two sweeps of Celery beat; None keeps the sweep out of the beat schedule.
+    SWEEP_INTERVAL = 60
+    #: How many files one message may stand for.
+    BATCH = 100
+    #: Whether files go the quickest way that is known between two tiers; False: only the storages' own ways.
+    FAST_PATHS = True
+    #: How many files one process copies at a time.
+    THREADS = 8
+    #: Days for which the rows of failed deletes and other ended work stay visible.
+    HISTORY = 30
+
+    class Meta:
+        prefix = "queued_storage"
+
+
+def patience() -> float:
+    """Return the seconds of the DEADLINE that may be spent on waiting; the rest is for a save's own work."""
+    return 0.85 * float(get("DEADLINE"))
+
+
+#: What 0.3 called settings, by what they are called now.
+FORMER_NAMES = {"CACHE_PREFIX": "QUEUED_STORAGE_CACHE_KEY"}
+
+
+def get(name: str) -> Any:
+    """Return the setting ``QUEUED_STORAGE_<name>`` as it stands now."""
+    value = getattr(settings, f"QUEUED_STORAGE_{name}")
+    if name in FORMER_NAMES and value == getattr(QueuedStorageConf, name):
+        return getattr(settings, FORMER_NAMES[name], value)
+    return value

@@ -1,0 +1,1 @@
+"""What a project may use beside the chain, and may leave out."""

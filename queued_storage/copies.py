@@ -1,0 +1,182 @@
+"""Copies: made, seen to be there, and taken back where they came too late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError
+
+from . import catalog, conditional, copying, disk, outage, signals, traits
+from .attempt import Attempt
+from .contenders import Contenders
+from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure
+from .heartbeat import Heartbeat
+from .tier import Tier
+
+if TYPE_CHECKING:
+    from .models import StoredFile
+
+
+@dataclass(frozen=True)
+class Made:
+    """A copy that is at its destination, and not yet in the catalog."""
+
+    source: Tier
+    #: What the row is to say of the file from now on.
+    facts: dict[str, Any]
+    #: Whether the project's own code, where that made the copy, wants the source's one gone.
+    gives_up_source: bool
+
+
+class Copies:
+    """The copies of one file, as one attempt makes and trusts them."""
+
+    def __init__(self, attempt: Attempt, contenders: Contenders) -> None:
+        self.attempt = attempt
+        self.row = attempt.row
+        self.chain = attempt.chain
+        self.contenders = contenders
+        #: Tiers that the project's own code, where that made the copy, wants the file gone from.
+        self.given_up: list[str] = []
+
+    def make_each(self, names: tuple[str, ...]) -> None:
+        """Copy to every tier that lacks the file; one that is down does not keep the others from theirs."""
+        failure: Exception | None = None
+        for name in names:
+            try:
+                self._make(self.chain[name])
+            except (LeaseLost, DatabaseError):
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below, once the other tiers had their turn
+                failure = failure or self.attempt.named(self.chain[name], error)
+        if failure is not None:
+            raise failure
+
+    def _make(self, destination: Tier) -> None:
+        self.contenders.fence_off(destination)
+        may_hold_other_bytes = destination.name in self.row.stale
+        catalog.note_writing(self.row, destination.name, in_place=copying.writes_in_place(destination))
+        made = self.copy_from_any(destination, replace=may_hold_other_bytes)
+        catalog.record_copy(self.row, self.chain, destination.name, **made.facts)
+        self.recorded(destination, made)
+
+    def recorded(self, destination: Tier, made: Made) -> None:
+        """Tell of a copy that is in the catalog."""
+        self.attempt.touched.pop(destination.name, None)
+        if made.gives_up_source and not made.source.read_only:
+            self.given_up.append(made.source.name)
+        self.attempt.tell(
+            signals.file_transferred,
+            source=made.source.name,
+            destination=destination.name,
+            local=made.source.storage,
+            remote=destination.storage,
+        )
+
+    def copy_from_any(self, destination: Tier, *, replace: bool) -> Made:
+        """Copy from the first tier that gives the file; raise what the last one said."""
+        failure: Exception = PermanentFailure("no tier holds a verified copy of it")
+        for source in self.attempt.tiers_with_copies():
+            try:
+                times = self._times(source)  # before the copy: reading the file changes one of them
+                modified_at = times.get("modified_at", self.row.modified_at)
+                content = copying.Content(
+                    self.row.name, self.row.content_type, self.row.size, self.row.digest, modified_at
+                )
+                copied = self._copy(source, destination, content, replace=replace)
+                facts = {"size": copied.size, "digest": copied.digest, **times}
+                return Made(source, facts, gives_up_source=copied.gives_up_source)
+            except Exception as error:
+                # A destination may say as well that something of its own is missing.
+                if not traits.is_missing(error) or _has(source, self.row.name):
+                    raise
+                failure = PermanentFailure(f"tier {source.name!r} does not hold the file any more")
+        raise failure
+
+    def _copy(
+        self, source: Tier, destination: Tier, content: copying.Content, *, replace: bool
+    ) -> copying.Copy:
+        row, policy = self.row, self.chain.policy(self.row.policy)
+        with self.attempt.heartbeat(row) as heartbeat, self.attempt.without_connection():
+            return copying.copy(
+                source,
+                destination,
+                content,
+                verify=policy.verify,
+                copier=policy.copier,
+                replace=replace,
+                staged=row.staging_name(row.fence),
+                progress=heartbeat.progress,
+                publishing=partial(self._publishing, destination, heartbeat),
+            )
+
+    @contextmanager
+    def _publishing(self, destination: Tier, heartbeat: Any) -> Iterator[None]:
+        """Be sure, at the last moment, that the file is still this attempt's to write."""
+        with ExitStack() as held:
+            # A save that overwrites may put newer bytes on the first tier in this moment.
+            is_locked = destination.is_first and not conditional.can_save(destination.storage)
+            if is_locked:
+                held.enter_context(catalog.locked(self.row.chain, self.row.name))
+            heartbeat.check()
+            self.attempt.touched[destination.name] = destination
+            with heartbeat.resting() if is_locked else nullcontext():
+                yield
+
+    def _times(self, source: Tier) -> dict[str, Any]:
+        """Return the file's times as the tier that got it first tells them, for when it lies there no more."""
+        if self.row.modified_at is not None:
+            return {}
+        told = copying.times(source, self.row.name)
+        told.setdefault("modified_at", self.row.saved_at)
+        return told
+
+    def undo(self, tier: Tier) -> None:
+        """Take back what was written for a generation that is no more, or over a copy that is better."""
+        while (current := catalog.find(self.row.chain, self.row.name)) is not None:
+            if tier.name in current.tiers and self._holds(tier, current):
+                return
+            if tier.name not in current.tiers and current.generation == self.row.generation:
+                return  # it is noted as suspect since before the first byte
+            if catalog.distrust(current, tier.name):
+                return
+            # Somebody was at it while it was looked at: what was seen there says nothing any more.
+        tier.storage.delete(self.row.name)
+
+    def is_still_there(self, tier: Tier) -> bool:
+        with Heartbeat(self.row) as heartbeat, self.attempt.without_connection():
+            return self._holds(tier, self.row, heartbeat.progress)
+
+    def _holds(
+        self, tier: Tier, current: StoredFile, progress: Callable[[int], None] = lambda count: None
+    ) -> bool:
+        """Tell whether the tier holds what the row says, whoever wrote last."""
+        try:
+            size = tier.storage.size(current.name) if current.size is None else current.size
+            expected = copying.Copy(size, current.digest)
+            copying.check(tier, current.name, expected, "content" if current.digest else "size", progress)
+        except Exception as error:
+            if not (isinstance(error, CopyMismatch) or traits.is_missing(error)):
+                raise
+            return False
+        return True
+
+    def verify(self, tier: Tier, released: Tier) -> None:
+        if disk.is_one_file(tier.storage, released.storage, self.row.name):
+            raise CustodyError(
+                f"tiers {released.name!r} and {tier.name!r} are one folder: deleting from one deletes from both"
+            )
+        size = tier.storage.size(self.row.name) if self.row.size is None else self.row.size
+        expected = copying.Copy(size, self.row.digest)
+        with Heartbeat(self.row) as heartbeat:  # some tiers have to be read for it
+            copying.check(tier, self.row.name, expected, progress=heartbeat.progress)
+        if not tier.syncs_copies and disk.can_stage(tier.storage):
+            disk.sync(tier.storage, self.row.name)
+
+
+def _has(tier: Tier, name: str) -> bool:
+    return outage.ask(tier, lambda: tier.storage.exists(name))

@@ -1,0 +1,137 @@
+"""How work starts. What is dispatched is a hint: the catalog knows what is owed, and the sweep finds lost hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from importlib import import_module
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.core.signals import setting_changed
+from django.db import connections, transaction
+from django.dispatch import receiver
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from . import catalog, conf, hooks
+from .chain import chains
+from .reconcile import reconcile
+
+if TYPE_CHECKING:
+    from .models import StoredFile
+
+#: Files that one sweep sends off at most: a long backlog is in the queue already, and must not multiply there.
+MAX_SWEPT = 10_000
+
+
+class Dispatcher(Protocol):
+    def dispatch(self, ids: Sequence[int]) -> None:
+        """Start the work that these rows are owed. It may fail or be lost; it must not block for long."""
+
+
+class ImmediateDispatcher:
+    """Does the work at once, in the process that saved: for tests, commands and small sites."""
+
+    def dispatch(self, ids: Sequence[int]) -> None:
+        for pk in ids:
+            reconcile(pk)
+
+
+class CeleryDispatcher:
+    """Sends one Celery message that carries the ids."""
+
+    def dispatch(self, ids: Sequence[int]) -> None:
+        import_module("queued_storage.tasks").publish(ids)  # by name: Celery is imported there alone
+
+
+class TasksDispatcher:
+    """Enqueues one task of Django's own tasks framework (Django 6.0 and later) that carries the ids."""
+
+    def dispatch(self, ids: Sequence[int]) -> None:
+        import_module("queued_storage.django_tasks").enqueue(ids)
+
+
+def hint(row: StoredFile) -> None:
+    """Have the row's work started after commit, together with that of the transaction's other files."""
+    # A sweep may come first: it would find the row committed, and of its content nothing, or what it replaces.
+    is_put_off = bool(hooks.under_way_elsewhere(row.chain, row.tiers))
+    if is_put_off:
+        catalog.put_off(row)
+    _hint(row, catalog.database(), is_put_off=is_put_off)
+
+
+def _hint(row: StoredFile, using: str, *, is_put_off: bool) -> None:
+    batch = next((waiting.batch for waiting in reversed(_Hint.waiting(using))), [])
+    transaction.on_commit(_Hint(row, batch, using, is_put_off=is_put_off), using=using, robust=True)
+
+
+def sweep(chain: str | None = None) -> int:
+    """Dispatch everything (of one chain) that is due and that nobody is working on; return how many files that were."""
+    ids = catalog.due(timezone.now(), chain).values_list("pk", flat=True)[:MAX_SWEPT]
+    count = sum(_dispatch(batch) for batch in _batches(ids.iterator()))
+    prune()
+    return count
+
+
+def prune() -> int:
+    """Remove tombstones that are older than HISTORY days; return how many.
+
+    Not those of chains with a READ_ONLY tier, whose file they hide, or of chains that this process does not know.
+    """
+    known = (alias for alias in chains if not any(tier.read_only for tier in chains[alias]))
+    return catalog.prune(timezone.now(), known)
+
+
+class _Hint(hooks.AfterCommit):
+    """The first hint of a transaction to run speaks for all of them."""
+
+    def __init__(self, row: StoredFile, batch: list[_Hint], using: str, *, is_put_off: bool) -> None:
+        super().__init__(row)
+        self.is_put_off = is_put_off
+        self.savepoints = tuple(connections[using].savepoint_ids)
+        self.batch = batch
+        self.batch.append(self)
+
+    def run(self) -> None:
+        hints, self.batch[:] = list(self.batch), []
+        if len({hint.savepoints for hint in hints}) > 1:
+            # Some may have been rolled back with their savepoint, and nothing is sent for those.
+            pks = {hint.row.pk for hint in hints}
+            pks.intersection_update(catalog.files().filter(pk__in=pks).values_list("pk", flat=True))
+            hints = [hint for hint in hints if hint.row.pk in pks]
+        awaited = {chain: hooks.commit_elsewhere(chain) for chain in {hint.row.chain for hint in hints}}
+        for hint in hints:
+            if (using := awaited[hint.row.chain]) is not None:
+                _hint(hint.row, using, is_put_off=hint.is_put_off)
+        _send([hint for hint in hints if awaited[hint.row.chain] is None])
+
+
+def _send(hints: list[_Hint]) -> None:
+    if put_off := {hint.row.pk for hint in hints if hint.is_put_off}:
+        catalog.make_due(put_off)
+    for batch in _batches(dict.fromkeys(hint.row.pk for hint in hints)):
+        _dispatch(batch)
+
+
+def _batches(ids: Iterable[int]) -> Iterator[list[int]]:
+    ids = iter(ids)
+    while batch := list(islice(ids, conf.get("BATCH"))):
+        yield batch
+
+
+def _dispatch(ids: list[int]) -> int:
+    _dispatcher(conf.get("DISPATCHER")).dispatch(ids)
+    return len(ids)
+
+
+@lru_cache
+def _dispatcher(path: str) -> Dispatcher:
+    dispatcher: Dispatcher = import_string(path)()
+    return dispatcher
+
+
+@receiver(setting_changed, dispatch_uid="queued_storage.dispatch")
+def forget_dispatcher(*, setting: str, **_: Any) -> None:
+    if setting == "QUEUED_STORAGE_DISPATCHER":
+        _dispatcher.cache_clear()

@@ -1,0 +1,123 @@
+"""What can go wrong, told so that the reader knows what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class QueuedStorageError(Exception):
+    """Root of this package's errors; never raised itself."""
+
+
+class ConfigurationError(QueuedStorageError, ImproperlyConfigured):
+    """A setting cannot be used; the message holds one line for each mistake."""
+
+
+class TierUnavailable(QueuedStorageError, OSError):
+    """A tier could not be asked: refused, timed out or denied. It says nothing about the file.
+
+    ``is_permanent`` tells that asking again cannot help before somebody changes something.
+    """
+
+    def __init__(self, tier: str, reason: str, *, is_permanent: bool = False) -> None:
+        self.tier = tier
+        self.reason = reason
+        self.is_permanent = is_permanent
+        super().__init__(f"Tier {tier!r} is unavailable: {reason}")
+
+
+class NoPatience(TierUnavailable):
+    """Whoever asked could not wait for the tier any longer; it may be well."""
+
+
+class ChainUnavailable(QueuedStorageError, OSError):
+    """No tier that may hold the file could be asked; ``reasons`` maps each tier to its cause."""
+
+    def __init__(self, chain: str, name: str, reasons: Mapping[str, str]) -> None:
+        self.chain = chain
+        self.name = name
+        self.reasons = dict(reasons)
+        causes = "; ".join(f"tier {tier!r}: {reason}" for tier, reason in self.reasons.items())
+        super().__init__(f"{name!r} cannot be read from chain {chain!r}: {causes}")
+
+
+class IncompleteListing(ChainUnavailable):
+    """A tier could not be listed; ``partial`` holds (directories, files) of the tiers that answered."""
+
+    def __init__(
+        self, chain: str, name: str, reasons: Mapping[str, str], partial: tuple[list[str], list[str]]
+    ) -> None:
+        super().__init__(chain, name, reasons)
+        self.partial = partial
+
+
+class TransferFailed(QueuedStorageError, ValueError):
+    """The file was not moved, and will not be before somebody acts; the message is the file's reason."""
+
+
+class CopiesDiffer(QueuedStorageError):
+    """Tiers hold different content by a name that the catalog does not know: nobody can say which is right."""
+
+    def __init__(self, chain: str, name: str, tiers: tuple[str, ...]) -> None:
+        self.chain = chain
+        self.name = name
+        self.tiers = tiers
+        super().__init__(
+            f"Tiers {' and '.join(map(repr, tiers))} of chain {chain!r} hold different content by the name {name!r}. "
+            f"Delete or rename one of the two; until then readers get that of {tiers[0]!r}, and nothing is moved."
+        )
+
+
+class PermanentFailure(QueuedStorageError):
+    """Trying again cannot help; the message is kept as the file's reason."""
+
+
+class UnknownChain(ConfigurationError):
+    """No chain of this alias is known here; another process, or this one once it is corrected, may know it."""
+
+
+class NotCopied(QueuedStorageError):
+    """The project's own code says that it did not copy the file; it is called again later."""
+
+
+class CopyMismatch(QueuedStorageError):
+    """What a tier holds after a copy is not what was sent to it."""
+
+
+class ReadOnlyChain(QueuedStorageError, PermissionError):
+    """The first tier of the chain is READ_ONLY, so there is nowhere to save to."""
+
+    def __init__(self, chain: str) -> None:
+        super().__init__(
+            f"Chain {chain!r} takes no files: its first tier is READ_ONLY. Put a writable tier first."
+        )
+
+
+class LeaseLost(QueuedStorageError):
+    """The row was replaced, deleted or claimed by another worker while this attempt ran."""
+
+
+class AttemptTooLong(QueuedStorageError):
+    """An attempt was not done when its time was over; the file is tried again."""
+
+
+class CustodyError(QueuedStorageError):
+    """A policy asked for what would leave a file without a verified copy."""
+
+
+class NameTaken(QueuedStorageError):
+    """Another process took the name between the look for a free one and its use."""
+
+
+class OldContentNotRestored(QueuedStorageError, OSError):
+    """A save could not replace the content of a name, nor put the old content back; ``kept`` is a file that has it."""
+
+    def __init__(self, name: str, kept: Path) -> None:
+        self.kept = kept
+        super().__init__(
+            f"{name!r} could not be replaced, and what it held could not be put back. "
+            f"It was kept in {str(kept)!r}: save it from there."
+        )

@@ -1,0 +1,334 @@
+"""``manage.py tiers``: see what is owed, ask for it, do it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.core.exceptions import SuspiciousOperation
+from django.core.management.base import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.timesince import timesince
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from queued_storage import batch, catalog, dispatch, neighbours, operations
+from queued_storage.backends import asked_to_transfer
+from queued_storage.chain import Chain, chains
+from queued_storage.exceptions import QueuedStorageError
+from queued_storage.names import clean
+from queued_storage.operations import ChainStatus
+from queued_storage.storage import TieredStorage
+
+T = TypeVar("T")
+
+FINDINGS = 2
+#: What came of asking for a transfer that somebody has to look at, and in which list of the report it stands.
+_FINDINGS = {"missing": "missing", "unnameable": "missing", "differing": "differing", "foreign": "foreign"}
+
+
+class Command(BaseCommand):
+    help = "See and do the work that files are owed. Exits with 0 (fine), 1 (error) or 2 (findings)."
+    requires_system_checks = ("queued_storage",)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        for name, add in _ACTIONS.items():
+            action = actions.add_parser(name, help=add.__doc__, description=add.__doc__)
+            action.add_argument("--chain", help="alias of one chain (default: every chain, or the only one)")
+            action.add_argument("--json", action="store_true", help="print one JSON document")
+            add(action)
+
+    def handle(self, *, action: str, **options: Any) -> None:
+        self.json: bool = options["json"]
+        try:
+            if options["chain"] is not None:
+                _ = chains[options["chain"]]
+            findings = getattr(self, action)(options)
+        except (QueuedStorageError, FileNotFoundError, DatabaseError, SuspiciousOperation) as error:
+            raise CommandError(str(error)) from error
+        if findings:
+            sys.exit(FINDINGS)
+
+    # ---- actions: each returns whether there is something to look at ----
+
+    def status(self, options: dict[str, Any]) -> bool:
+        aliases = self._aliases(options)
+        if options["chain"] is None:
+            aliases += operations.strays()
+        chains_status = [operations.status(alias, exact=options["exact"]) for alias in aliases]
+        if self.json:
+            self._print_json({"chains": [status.as_dict() for status in chains_status]})
+        else:
+            for status in chains_status:
+                self._print_status(status)
+        return any(status.failed for status in chains_status)
+
+    def transfer(self, options: dict[str, Any]) -> bool:
+        storage = asked_to_transfer(self._alias(options), options["policy"])
+        dry_run = options["dry_run"]
+        if not (options["name"] or options["prefix"] or options["all"]):
+            self._beware_of_others(storage.chain, dry_run=dry_run)
+        wanted = [clean(name) for name in options["name"]] or operations.names(
+            storage.chain, options["prefix"] or ""
+        )
+        results = operations.transfer(storage, wanted, dry_run=dry_run)
+        came_of_it: Counter[str] = Counter()
+        findings: dict[str, list[str]] = {"missing": []}
+        for name, state in self._progress(results, len(options["name"]) or None, "transfer"):
+            came_of_it[state] += 1
+            if (finding := _FINDINGS.get(state)) is not None:
+                findings.setdefault(finding, []).append(name)
+            elif dry_run and self.json:
+                findings.setdefault("names", []).append(name)
+            elif dry_run:
+                self.stdout.write(f"{state}: {name}")
+        names = {"names": findings.pop("names")} if "names" in findings else {}
+        self._report(
+            {"asked": sum(came_of_it.values()), **came_of_it, "dry_run": dry_run, **names}, **findings
+        )
+        return any(findings.values())
+
+    def _beware_of_others(self, chain: Chain, *, dry_run: bool) -> None:
+        """Refuse to take in every file where some may be those of others, which would miss them there."""
+        shared = neighbours.sharing(chain)
+        if not shared:
+            return
+        who = ", ".join(f"{name} (on tier {tier!r})" for name, tier in shared.items())
+        place = f"the same place as chain {chain.alias!r}"
+        told = f"Others keep files in {place}, and would miss those that are moved: {who}."
+        if not dry_run:
+            raise CommandError(
+                f"{told} See with --dry-run which files there are; then give names, or --prefix FOLDER/, or --all if "
+                "each of them is this chain's."
+            )
+        self.stderr.write(told)
+
+    def sweep(self, options: dict[str, Any]) -> bool:
+        if options["dry_run"]:
+            self._report({"due": catalog.due(timezone.now(), options["chain"]).count(), "dry_run": True})
+        else:
+            self._report({"dispatched": dispatch.sweep(options["chain"])})
+        return False
+
+    def drain(self, options: dict[str, Any]) -> bool:
+        chain = options["chain"]
+        due = catalog.due(timezone.now(), chain).count()
+        if options["dry_run"]:
+            self._report({"due": due, "dry_run": True})
+            return False
+        ids = set(self._progress(batch.drain(options["limit"], chain, again=False), due, "drain"))
+        left = Counter(catalog.files().filter(pk__in=ids).values_list("state", flat=True))
+        self._report({"worked_on": len(ids), **left})
+        return bool(left["failed"] or left["pending"])
+
+    def retry(self, options: dict[str, Any]) -> bool:
+        rows = operations.failed(options["chain"], options["name"])
+        if options["dry_run"]:
+            self._report({"failed": rows.count(), "dry_run": True})
+            return False
+        hinted = list(rows)
+        count = catalog.retry(rows)
+        for row in hinted:
+            dispatch.hint(row)
+        self._report({"retried": count})
+        return False
+
+    def gc(self, options: dict[str, Any]) -> bool:
+        before = datetime.now(UTC) - timedelta(seconds=options["older_than"])
+        found: Counter[str] = Counter({"staging": 0, "upload": 0})
+        for alias in [options["chain"]] if options["chain"] is not None else chains:
+            for leftover in operations.collect(alias, before, dry_run=options["dry_run"]):
+                found[leftover.kind] += 1
+                if not self.json:
+                    self.stdout.write(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
+        pruned = 0 if options["dry_run"] else dispatch.prune()
+        self._report({**found, "tombstones": pruned, "dry_run": options["dry_run"]})
+        return False
+
+    def explain(self, options: dict[str, Any]) -> bool:
+        story = operations.explain(TieredStorage(self._alias(options)), options["name"])
+        if self.json:
+            self._print_json(story)
+        else:
+            for key, value in story.items():
+                self.stdout.write(f"{key + ':':<14} {_plain(value)}")
+        return story["state"] in (None, "failed")
+
+    # ---- options ----
+
+    def _aliases(self, options: dict[str, Any]) -> list[str]:
+        if options["chain"] is not None:
+            return [options["chain"]]
+        return [alias for alias in chains if chains[alias].policy_name is not None]
+
+    def _alias(self, options: dict[str, Any]) -> str:
+        aliases = self._aliases(options)
+        if len(aliases) != 1:
+            raise CommandError(f"Say which chain: --chain {' | '.join(aliases) or 'ALIAS'}")
+        return aliases[0]
+
+    # ---- printing ----
+
+    def _print_status(self, status: ChainStatus) -> None:
+        policy = f"policy {status.policy or 'none'}" if status.is_known else "not known to this process"
+        about = "about " if status.is_estimate else ""
+        self.stdout.write(
+            f"{status.chain}: {about}{status.files} files, {filesizeformat(status.bytes)}; {policy}"
+        )
+        self.stdout.write(
+            f"  settled {about}{status.settled}  pending {status.pending}  running {status.running}"
+            f"  failed {status.failed}  deleting {status.deleting}"
+        )
+        if status.owed_since is not None:
+            self.stdout.write(f"  longest owed: {timesince(status.owed_since)}")
+        alone = status.first_tier_only
+        if status.is_known:
+            self.stdout.write(
+                f"  on {alone.tier} alone: {about}{alone.files} files, {filesizeformat(alone.bytes)}"
+            )
+        self._print_tiers(status, about)
+
+    def _print_tiers(self, status: ChainStatus, about: str) -> None:
+        table = Table("tier", "files", "bytes", box=None, pad_edge=False, padding=(0, 2, 0, 2))
+        for tier in status.tiers:
+            table.add_row(tier.tier, f"{about}{tier.files}", filesizeformat(tier.bytes).replace("\xa0", " "))
+        console = Console(highlight=False)
+        with console.capture() as capture:
+            console.print(table)
+        self.stdout.write(capture.get(), ending="")
+
+    def _report(self, counts: dict[str, Any], **lists: list[str]) -> None:
+        if self.json:
+            self._print_json(counts | lists)
+            return
+        self.stdout.write(", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in counts.items()))
+        for key, names in lists.items():
+            for name in names:
+                self.stderr.write(f"{key}: {name}")
+
+    def _print_json(self, document: dict[str, Any]) -> None:
+        self.stdout.write(json.dumps(document, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False))
+
+    def _progress(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+        """Show a bar with rate and time left where somebody watches; nothing in a pipe."""
+        if self.json or not self.stdout.isatty():
+            yield from items
+            return
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
+            console=Console(file=sys.stderr),
+        ) as progress:  # fmt: skip
+            yield from progress.track(items, total=total, description=what)
+
+
+class Rate(ProgressColumn):
+    """Files a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f} files/s")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
+    return "-" if value in (None, "") else str(value)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("write a whole number, 1 or more")
+    return int(text)
+
+
+def _dry_run(parser: ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="change nothing, only say what would be done")
+
+
+def _status(parser: ArgumentParser) -> None:
+    """Say, for each chain and tier, how many files and bytes lie there and what is owed.
+
+    What is owed is counted. Of a chain with many files, what is settled is estimated, and told as "about".
+    """
+    parser.add_argument("--exact", action="store_true", help="count all files, however many and long that is")
+
+
+def _transfer(parser: ArgumentParser) -> None:
+    """Ask for files to be brought where their policy wants them, also files that were there before."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "name", nargs="*", default=[], help="names of files (default: every file of the chain)"
+    )
+    chosen.add_argument("--prefix", help="every file whose name begins so, reports/ say")
+    chosen.add_argument(
+        "--all", action="store_true", help="every file, also where others keep files in its place"
+    )
+    parser.add_argument(
+        "--policy", help="policy for files that are new to the catalog (default: the chain's)"
+    )
+    _dry_run(parser)
+
+
+def _sweep(parser: ArgumentParser) -> None:
+    """Hand all due work to the dispatcher: for cron, where no Celery beat runs."""
+    _dry_run(parser)
+
+
+def _drain(parser: ArgumentParser) -> None:
+    """Do due work here, in this process, each file's once: no worker is needed."""
+    parser.add_argument("--limit", type=_count, help="stop after this many files")
+    _dry_run(parser)
+
+
+def _retry(parser: ArgumentParser) -> None:
+    """Make failed files due again, with all their attempts."""
+    parser.add_argument("name", nargs="*", help="names of files (default: every failed file)")
+    _dry_run(parser)
+
+
+def _gc(parser: ArgumentParser) -> None:
+    """Remove what crashed processes left: unfinished files, unfinished multipart uploads, old tombstones."""
+    parser.add_argument(
+        "--older-than",
+        type=float,
+        default=86400,
+        metavar="SECONDS",
+        help="leave what was written to since then alone (default: %(default)s, a day); slow uploads need their time",
+    )
+    _dry_run(parser)
+
+
+def _explain(parser: ArgumentParser) -> None:
+    """Tell the story of one file: where it lies, where it should, and what happens next."""
+    parser.add_argument("name", help="the file's name in its storage")
+
+
+_ACTIONS = {
+    "status": _status,
+    "transfer": _transfer,
+    "sweep": _sweep,
+    "drain": _drain,
+    "retry": _retry,
+    "gc": _gc,
+    "explain": _explain,
+}

@@ -1,0 +1,174 @@
+"""The catalog's row: one for each file of a chain."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from django.core.checks import CheckMessage
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from . import names
+
+
+@dataclass(frozen=True)
+class LostAttempt:
+    """An attempt that has lost its file, and whose last call to a tier may not have ended."""
+
+    #: The attempt's fence, by which what it staged is known.
+    fence: int
+    #: The generation that it may write.
+    generation: int
+    #: POSIX time after which it cannot write any more.
+    until: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class StoredFile(models.Model):
+    """What is known of one file, and the durable record of the work that it is owed."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        SETTLED = "settled", _("settled")
+        FAILED = "failed", _("failed")
+        DELETED = "deleted", _("deleted")
+
+    chain = models.CharField(_("chain"), max_length=64)
+    name = models.TextField(_("name"))
+    key = models.CharField(_("key"), max_length=64, editable=False, help_text=_("SHA-256 of the name."))
+    generation = models.PositiveBigIntegerField(
+        _("generation"), default=1, help_text=_("New at every save of a name.")
+    )
+
+    size = models.PositiveBigIntegerField(_("size"), null=True, help_text=_("In bytes."))
+    digest = models.CharField(
+        _("digest"), max_length=64, blank=True, help_text=_("SHA-256, once a copy was made.")
+    )
+    content_type = models.CharField(_("content type"), max_length=255, blank=True)
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True, encoder=DjangoJSONEncoder)
+    saved_at = models.DateTimeField(_("saved at"))
+    modified_at = models.DateTimeField(_("modified at"), null=True, help_text=_("As the first tier told it."))
+    created_at = models.DateTimeField(_("created at"), null=True)
+    accessed_at = models.DateTimeField(_("accessed at"), null=True)
+
+    model = models.CharField(
+        _("model"), max_length=200, blank=True, help_text=_("Label of the model that saved it.")
+    )
+    field = models.CharField(_("field"), max_length=200, blank=True)
+
+    policy = models.CharField(_("policy"), max_length=255, blank=True, help_text=_("Empty: the chain's own."))
+    requested = models.BooleanField(_("requested"), default=False, help_text=_("Its transfer was asked for."))
+    tiers = models.JSONField(_("tiers"), default=list, help_text=_("Those that hold a verified copy."))
+    stale = models.JSONField(
+        _("stale"), default=list, help_text=_("Those that may hold other bytes by this name.")
+    )
+    staged = models.CharField(
+        _("staged"),
+        max_length=64,
+        blank=True,
+        help_text=_(
+            "Content of this generation that lies beside its place on the first tier, to be published."
+        ),
+    )
+    copied_at = models.DateTimeField(_("copied at"), null=True)
+
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.PENDING)
+    due_at = models.DateTimeField(
+        _("due at"), null=True, help_text=_("When there is work to do; empty: none is owed.")
+    )
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    last_error = models.TextField(_("last error"), blank=True)
+    lease = models.CharField(
+        _("lease"), max_length=32, blank=True, help_text=_("Token of the attempt under way.")
+    )
+    lease_until = models.DateTimeField(_("lease until"), null=True)
+    fence = models.PositiveBigIntegerField(
+        _("fence"), default=0, help_text=_("Counts the attempts ever begun.")
+    )
+    lost = models.JSONField(
+        _("lost attempts"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Attempts that lost the file and may still write, each with the time by which it cannot."
+        ),
+    )
+
+    class Meta:
+        verbose_name = _("stored file")
+        verbose_name_plural = _("stored files")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["chain", "key"], name="queued_storage_one_row_per_name"),
+        ]
+        # Of what is settled no index but the key's and the name's holds anything, where the database has partial
+        # indexes: what is asked all day costs the same however much is settled, and to settle a file writes less.
+        # MariaDB and MySQL index all rows; the conditions are in the queries too, and each index serves without.
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="queued_storage_due"),
+            models.Index(
+                fields=["chain", "state", "due_at", "saved_at"],
+                # Spelled as alternatives, of which SQLite sees that each query names one.
+                condition=Q(state="pending") | Q(state="failed") | Q(state="deleted"),
+                name="queued_storage_unsettled",
+            ),
+            models.Index(fields=["staged"], condition=Q(staged__gt=""), name="queued_storage_staged"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain}:{self.name}"
+
+    @classmethod
+    def check(cls, **kwargs: Any) -> list[CheckMessage]:
+        # MariaDB and MySQL are told of conditions that they leave out; the indexes are made to serve without.
+        return [message for message in super().check(**kwargs) if message.id != "models.W037"]
+
+    @staticmethod
+    def key_of(name: str) -> str:
+        """Return the fixed-length key of a name: databases differ in how long texts may be, and how they compare."""
+        return hashlib.sha256(name.encode()).hexdigest()
+
+    @classmethod
+    def named(cls, chain: str, name: str) -> Q:
+        return Q(chain=chain, key=cls.key_of(name))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether readers may see the file; False for the tombstone of a deleted one."""
+        return self.state != self.State.DELETED
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file is deleted and no tier has anything of it any more, so that its name is free."""
+        return not self.is_live and self.due_at is None and not self.lease
+
+    @property
+    def lost_attempts(self) -> list[LostAttempt]:
+        return [LostAttempt(**entry) for entry in self.lost]
+
+    def staging_name(self, fence: int) -> str:
+        """Return the name by which the attempt of this fence stages the file: who follows it can take that away."""
+        token = hashlib.sha256(f"{self.chain}\0{self.key}\0{fence}".encode()).hexdigest()
+        return names.staging_name(token[:32])
+
+    def instance(self) -> models.Model | None:
+        """Look up the model instance whose field saved this file; None where there is none (any more)."""
+        model = self.model_class
+        if model is None:
+            return None
+        manager: models.Manager[Any] = model._base_manager
+        return manager.filter(**{self.field: self.name}).first()
+
+    @property
+    def model_class(self) -> type[models.Model] | None:
+        from django.apps import apps
+
+        try:
+            return apps.get_model(self.model) if self.model else None
+        except LookupError:
+            return None

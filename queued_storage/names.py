@@ -1,0 +1,41 @@
+"""Names of files: one spelling for each, and those of files that are not whole yet.
+
+"a//b" and "./a/b" are one file to a disk, so they must be to the catalog.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import uuid
+from typing import Any
+
+_STAGING = re.compile(r"\.[0-9a-f]{32}\.queued-storage(\..*)?", re.DOTALL)
+
+
+def clean(name: Any) -> str:
+    """Return the name (a text or a path) as Django's FileSystemStorage would return it from a save."""
+    text = name if isinstance(name, str) else _text(name)
+    text = text.replace("\\", "/")
+    return posixpath.normpath(text) if text else text
+
+
+def _text(name: Any) -> str:
+    return os.fspath(name) if isinstance(name, os.PathLike) else str(name)
+
+
+def visible(name: str) -> str:
+    """Return the name, or one like it where nobody would see a file of this name."""
+    folder, base = posixpath.split(name)
+    return posixpath.join(folder, base.lstrip(".")) if is_staging(base) else name
+
+
+def staging_name(token: str = "", extension: str = "") -> str:
+    """Return the (base) name of an unfinished file, a new one without a token; some storages look at extensions."""
+    return f".{token or uuid.uuid4().hex}.queued-storage{extension}"
+
+
+def is_staging(name: str) -> bool:
+    """Tell whether a file of this (base) name is unfinished, and this package's."""
+    return _STAGING.fullmatch(name) is not None

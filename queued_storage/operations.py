@@ -1,0 +1,316 @@
+"""What operators ask and order, as functions: the commands and the admin only print it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.db.models import Count, Min, Q, QuerySet
+from django.utils import timezone
+
+from . import catalog, census, copying, leftovers, neighbours, outage
+from .chain import Assessment, Chain, chains
+from .exceptions import CopiesDiffer, QueuedStorageError, UnknownChain
+from .names import clean, is_staging
+from .schema import MAX_NAME
+from .storage import TieredStorage
+from .tier import Tier
+
+if TYPE_CHECKING:
+    from .models import StoredFile
+
+
+#: Files that are looked up and taken in together; and names that are read from the catalog at a time.
+FILES_AT_ONCE = 100
+NAMES_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class TierStatus:
+    """Verified copies on one tier."""
+
+    tier: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ChainStatus:
+    """What the catalog says of one chain; ``owed_since`` is when the longest owed work fell due."""
+
+    chain: str
+    policy: str | None
+    #: Whether this process knows the chain; another may.
+    is_known: bool
+    #: Whether files and bytes that are settled, and so those of all and of tiers, were not counted but estimated.
+    is_estimate: bool
+    files: int
+    bytes: int
+    settled: int
+    pending: int
+    running: int
+    failed: int
+    deleting: int
+    owed_since: datetime | None
+    #: Files, and their bytes, of which the first tier alone holds a copy.
+    first_tier_only: TierStatus
+    tiers: tuple[TierStatus, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(alias: str, *, exact: bool = False) -> ChainStatus:
+    """Tell what the catalog says of a chain, in a few queries whatever the number of its files."""
+    chain, now = _known(alias), timezone.now()
+    found = census.take(alias, exact=exact)
+    states, files, sizes = Counter[str](), Counter[Combination](), Counter[Combination]()
+    for group in found.groups:
+        states[group.state] += group.files
+        if group.state != "deleted":
+            files[tuple(group.tiers)] += group.files
+            sizes[tuple(group.tiers)] += group.bytes or 0
+    held = {name for combination in files for name in combination}
+    first = "" if chain is None else chain.first.name
+    owed = catalog.in_hand(now, alias).aggregate(
+        running=Count("pk", filter=~Q(lease="") & Q(lease_until__gte=now)),
+        since=Min("due_at", filter=Q(due_at__lte=now)),
+    )
+    return ChainStatus(
+        chain=alias,
+        policy=None if chain is None else _policy_of(chain),
+        is_known=chain is not None,
+        is_estimate=found.is_estimate,
+        files=sum(files.values()),
+        bytes=sum(sizes.values()),
+        settled=states["settled"],
+        pending=states["pending"],
+        failed=states["failed"],
+        running=owed["running"],
+        deleting=states["deleted"],
+        owed_since=owed["since"],
+        first_tier_only=TierStatus(first, files[first,], sizes[first,]),
+        tiers=tuple(
+            _tier_status(name, files, sizes) for name in (sorted(held) if chain is None else chain.names)
+        ),
+    )
+
+
+def _known(alias: str) -> Chain | None:
+    try:
+        return chains[alias]
+    except UnknownChain:
+        return None
+
+
+def strays() -> list[str]:
+    """Return the aliases that rows of the catalog have, and that no chain has which is known here."""
+    return [alias for alias in catalog.aliases() if alias not in chains]
+
+
+Combination = tuple[str, ...]
+
+
+def _tier_status(name: str, files: Counter[Combination], sizes: Counter[Combination]) -> TierStatus:
+    return TierStatus(
+        name,
+        sum(count for tiers, count in files.items() if name in tiers),
+        sum(size for tiers, size in sizes.items() if name in tiers),
+    )
+
+
+def _policy_of(chain: Chain) -> str | None:
+    return "(written out in the settings)" if chain.policy_name == "" else chain.policy_name
+
+
+def names(chain: Chain, prefix: str = "") -> Iterator[str]:
+    """Yield every name of the chain once: those of the catalog, then those that only a tier knows.
+
+    Not what lies in folders that are places of others: other tiers, chains, STORAGES and fields.
+    """
+    yield from (name for name in _catalogued(chain, prefix) if name.startswith(prefix))
+    of_others = neighbours.folders(chain)
+    for tier in chain:
+        walked = leftovers.walk(tier, posixpath.dirname(prefix))
+        for batch in _batches(name for name in walked if name.startswith(prefix)):
+            found = [name for name in batch if not neighbours.lies_in(of_others[tier.name], name)]
+            known = catalog.states(chain.alias, filter(is_nameable, found))
+            yield from (
+                name
+                for name in found
+                if not is_nameable(name) or (name not in known and _is_new(chain, tier, name))
+            )
+
+
+def _catalogued(chain: Chain, prefix: str) -> Iterator[str]:
+    """Yield the names of the live rows, some at a time: no query lasts while files are moved, or holds all of them."""
+    rows = catalog.files().filter(chain=chain.alias, name__startswith=prefix).exclude(state="deleted")
+    last = 0
+    while page := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", "name")[:NAMES_AT_ONCE]):
+        yield from (name for _, name in page)
+        last = page[-1][0]
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    names = iter(names)
+    while batch := list(islice(names, FILES_AT_ONCE)):
+        yield batch
+
+
+def _is_new(chain: Chain, tier: Tier, name: str) -> bool:
+    """Tell whether no tier above this one has a file of the name, which the catalog does not know."""
+    if is_staging(PurePosixPath(name).name):
+        return False
+    return not any(_has(above, name) for above in chain.tiers[: tier.index])
+
+
+def is_nameable(name: str) -> bool:
+    """Tell whether the chain would find a file by this name, and the catalog could hold it."""
+    parts = PurePosixPath(name).parts
+    if not parts or clean(name) != name or len(name) > MAX_NAME or "\0" in name or {"..", "/"} & set(parts):
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a disk takes any bytes for a name; no database does
+        return False
+    return True
+
+
+def _has(tier: Tier, name: str) -> bool:
+    try:
+        return outage.ask(tier, partial(tier.storage.exists, name))
+    except SuspiciousOperation:
+        return False
+
+
+def transfer(
+    storage: TieredStorage, wanted: Iterable[str], *, dry_run: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Ask for the transfer of each name; yield it with what came of that.
+
+    That is a state, "unknown", "missing", "differing" (its copies), "unnameable" (here, or by a tier), or "foreign":
+    it is new, and lies in a folder that is the place of others.
+    """
+    of_others = tuple(
+        {folder for folders in neighbours.folders(storage.chain).values() for folder in folders}
+    )
+    for batch in _batches(wanted):
+        states = {} if dry_run else _take_in(storage, batch, of_others)
+        for name in batch:
+            state = states.get(name) or _transfer(storage, name, of_others, dry_run=dry_run)
+            yield printable(name), state
+
+
+def _take_in(storage: TieredStorage, names: list[str], of_others: tuple[str, ...]) -> dict[str, str]:
+    """Ask, together, for the transfer of files that are new to the catalog; return the states of those that it took."""
+    if type(storage).transfer is not TieredStorage.transfer or storage.policy is None:
+        return {}  # each is asked for by a method that is not this package's, or refused
+    own = [name for name in names if is_nameable(name) and not neighbours.lies_in(of_others, name)]
+    taken = catalog.states(storage.alias, storage.take_in(own))
+    return {name: state for name, state in taken.items() if state != "deleted"}
+
+
+def _transfer(storage: TieredStorage, name: str, of_others: tuple[str, ...], *, dry_run: bool) -> str:
+    if not is_nameable(name):
+        return "unnameable"
+    if neighbours.lies_in(of_others, name) and storage.state(name) is None:
+        return "foreign"
+    try:
+        if not dry_run:
+            storage.transfer(name)
+        return storage.state(name) or ("unknown" if storage.exists(name) else "missing")
+    except FileNotFoundError:
+        return "missing"
+    except CopiesDiffer:
+        return "differing"
+    except SuspiciousOperation:
+        return "unnameable"
+
+
+def printable(name: str) -> str:
+    """Return the name as it can be printed, whatever bytes a disk has it in."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def failed(alias: str | None, wanted: Iterable[str] = ()) -> QuerySet[StoredFile]:
+    """Return the failed files, of one chain and of the given names if there are any."""
+    # By chains in any case: the index has them first.
+    rows = catalog.files().filter(state="failed", chain__in=catalog.aliases() if alias is None else [alias])
+    key_of: Callable[[str], str] = rows.model.key_of
+    keys = [key_of(name) for name in wanted]
+    return rows.filter(key__in=keys) if keys else rows
+
+
+def collect(alias: str, before: datetime, *, dry_run: bool = False) -> Iterator[leftovers.Leftover]:
+    """Remove what crashed processes left on the chain's tiers before that time; yield each piece."""
+    for leftover in leftovers.find(chains[alias], before):
+        if not dry_run:
+            leftover.remove()
+        yield leftover
+
+
+def explain(storage: TieredStorage, name: str) -> dict[str, Any]:
+    """Tell a file's story: where it lies, where its policy wants it, what happens next and why."""
+    chain = storage.chain
+    row = catalog.find(chain.alias, name)
+    story: dict[str, Any] = {"chain": chain.alias, "name": name, "found on": _found_on(chain, name)}
+    if row is None:
+        return story | {"state": None, "next": "The catalog does not know it. `tiers transfer` takes it in."}
+    return story | _facts(row) | _plan(chain, row)
+
+
+def _found_on(chain: Chain, name: str) -> dict[str, str]:
+    found = {}
+    for tier in chain:
+        try:
+            found[tier.name] = "yes" if outage.ask(tier, partial(tier.storage.exists, name)) else "no"
+        except Exception as error:  # noqa: BLE001 - told as the answer: an operator asks because something is wrong
+            found[tier.name] = tier.describe(error)
+    return found
+
+
+def _facts(row: StoredFile) -> dict[str, Any]:
+    shown = (
+        "state", "tiers", "stale", "generation", "size", "digest", "content_type", "policy", "requested", "saved_at",
+        "copied_at", "due_at", "attempts", "last_error", "lease_until",
+    )  # fmt: skip
+    return {field: getattr(row, field) for field in shown}
+
+
+def _plan(chain: Chain, row: StoredFile) -> dict[str, Any]:
+    if not row.is_live:
+        return {"next": f"Deleted; to be cleared from: {', '.join(row.stale) or 'nothing any more'}."}
+    try:
+        assessment = chain.assess(row, row.policy, timezone.now())
+    except QueuedStorageError as error:
+        return {"next": f"Nothing can be done: {error}"}
+    return {"next": _what_next(row, assessment)} | _ways(chain, row, assessment)
+
+
+def _ways(chain: Chain, row: StoredFile, assessment: Assessment) -> dict[str, Any]:
+    """Tell how the copies that are lacking will be made."""
+    source = next((chain[name] for name in row.tiers if name in chain), None)
+    if source is None or not assessment.missing:
+        return {}
+    return {"ways": {name: copying.way(source, chain[name]) for name in assessment.missing}}
+
+
+def _what_next(row: StoredFile, assessment: Assessment) -> str:
+    if row.state == "failed":
+        return f"Nothing until `tiers retry`: {row.last_error}"
+    steps = [f"copy to {name}" for name in assessment.missing]
+    steps += [f"release from {name}" for name in assessment.surplus]
+    steps += [f"clear {name}" for name in row.stale if name not in assessment.missing]
+    if steps:
+        return f"{', then '.join(steps)}; due {row.due_at:%Y-%m-%d %H:%M:%S %Z}".capitalize()
+    if assessment.review_at is not None:
+        return f"Lies where its policy wants it until {assessment.review_at:%Y-%m-%d %H:%M:%S %Z}."
+    return "Lies where its policy wants it."

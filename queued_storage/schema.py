@@ -1,0 +1,292 @@
+"""The validated shapes of QUEUED_STORAGE_TIERS and QUEUED_STORAGE_POLICIES, and their mistakes in the user's words.
+
+Options hold credentials: no message, ``repr`` or traceback of this module shows a value of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self, TypeVar
+
+from django.conf import settings
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StringConstraints,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+TIERS = "QUEUED_STORAGE_TIERS"
+POLICIES = "QUEUED_STORAGE_POLICIES"
+PREFIX = "QUEUED_STORAGE_"
+#: Longest name of a file, in characters, that a chain takes.
+MAX_NAME = 1024
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+Options = Annotated[dict[str, Any], Field(default_factory=dict, repr=False)]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where it stands, what is wrong, what to write, and the id of its system check."""
+
+    path: str
+    message: str
+    hint: str
+    id: str = "queued_storage.E001"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message} {self.hint}".strip(": ")
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+AnyShape = TypeVar("AnyShape", bound=Shape)
+
+
+class TierSettings(Shape):
+    """One tier: a storage of its own (BACKEND, OPTIONS) or an alias of Django's STORAGES (STORAGE)."""
+
+    BACKEND: str | None = None
+    OPTIONS: Options
+    STORAGE: str | None = None
+    READ_ONLY: StrictBool = False
+    EXCLUSIVE: StrictBool = False
+    TIMEOUT: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
+    FSYNC: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def names_one_storage(self) -> Self:
+        if (self.BACKEND is None) == (self.STORAGE is None):
+            raise PydanticCustomError(
+                "one_storage",
+                "a tier is either a BACKEND or a STORAGE.",
+                {
+                    "hint": 'Write "BACKEND": "dotted.path.of.a.Storage", or "STORAGE": "an alias of STORAGES".'
+                },
+            )
+        if self.STORAGE is not None and self.OPTIONS:
+            raise PydanticCustomError(
+                "options_of_alias",
+                "OPTIONS does not go with STORAGE.",
+                {"hint": "Write the options into STORAGES, under that alias."},
+            )
+        return self
+
+
+class PolicySettings(Shape):
+    """A policy class by dotted path (or short name), and its options."""
+
+    BACKEND: str
+    OPTIONS: Options
+
+
+def _policy_form(value: Any) -> str:
+    return "settings" if isinstance(value, Mapping | PolicySettings) else "name"
+
+
+class ChainSettings(Shape):
+    TIERS: Annotated[dict[Name, TierSettings], Field(min_length=1)]
+    POLICY: (
+        Annotated[
+            Annotated[str, Tag("name")] | Annotated[PolicySettings, Tag("settings")],
+            Discriminator(_policy_form),
+        ]
+        | None
+    ) = None
+    SPILL: StrictBool = False
+
+    @model_validator(mode="after")
+    def can_be_written(self) -> Self:
+        first, tier = next(iter(self.TIERS.items()))
+        if self.POLICY is not None and tier.READ_ONLY:
+            raise PydanticCustomError(
+                "read_only_first",
+                "the first tier, {tier}, takes the saves and cannot be READ_ONLY where there is a POLICY.",
+                {"tier": repr(first), "hint": 'Put a writable tier first, or write "POLICY": None.'},
+            )
+        return self
+
+
+class GeneralSettings(Shape):
+    """The ``QUEUED_STORAGE_…`` settings beside the two dicts; they are used as they stand, so "5" is no number."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    RETRIES: Annotated[int, Field(ge=0)]
+    RETRY_DELAY: Annotated[float, Field(ge=0)]
+    RETRY_MAX_DELAY: Annotated[float, Field(ge=0)]
+    CACHE_PREFIX: str
+    CACHE: str
+    DISPATCHER: str
+    QUEUE: str | None
+    LEASE: Annotated[float, Field(gt=0)]
+    ATTEMPT_LIMIT: Annotated[float, Field(gt=0)]
+    DEADLINE: Annotated[float, Field(gt=0)]
+    DOWN_FOR: Annotated[float, Field(ge=0)]
+    SWEEP_INTERVAL: Annotated[float, Field(gt=0)] | None
+    BATCH: Annotated[int, Field(ge=1)]
+    FAST_PATHS: bool
+    THREADS: Annotated[int, Field(ge=1)]
+    HISTORY: Annotated[float, Field(ge=0)]
+
+
+def read_chains() -> tuple[dict[str, ChainSettings], list[Problem]]:
+    """Return the chains that can be read from the settings, and every mistake in the others."""
+    return _read(TIERS, ChainSettings)
+
+
+def read_policies() -> tuple[dict[str, PolicySettings], list[Problem]]:
+    """Return the named policies that can be read from the settings, and every mistake in the others."""
+    return _read(POLICIES, PolicySettings)
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return a sentence that names the nearest known word, or all of them where none is near."""
+    words = sorted(known)
+    folded = {known_word.casefold(): known_word for known_word in words}
+    near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {folded[near[0]]!r}?"
+    return f"Known: {', '.join(map(repr, words))}." if words else "None is defined."
+
+
+def option_problems(path: str, shape: type[BaseModel], error: ValidationError) -> list[Problem]:
+    """Tell each mistake that pydantic found below the setting at ``path``."""
+    return [
+        _problem(path, shape, detail)
+        for detail in error.errors(include_input=False, include_url=False, include_context=True)
+    ]
+
+
+def _read(setting: str, shape: type[AnyShape]) -> tuple[dict[str, AnyShape], list[Problem]]:
+    value = getattr(settings, setting, {})
+    if not isinstance(value, Mapping):
+        return {}, [Problem(setting, "is not a dict.", f"Write {setting} = {{name: {{…}}, …}}.")]
+    shapes: dict[str, AnyShape] = {}
+    problems: list[Problem] = []
+    for name, given in value.items():
+        path = f"{setting}[{name!r}]"
+        found = _mistakes(path, shape, lambda name=name: _NAME.validate_python(name))  # type: ignore[misc]
+        found += _mistakes(path, shape, lambda given=given: shape.model_validate(given))  # type: ignore[misc]
+        if not found:
+            shapes[name] = shape.model_validate(given)
+        problems += found
+    return shapes, problems
+
+
+def _mistakes(path: str, shape: type[BaseModel], validate: Callable[[], object]) -> list[Problem]:
+    try:
+        validate()
+    except ValidationError as error:
+        return option_problems(path, shape, error)
+    return []
+
+
+def _problem(path: str, shape: type[BaseModel], detail: ErrorDetails) -> Problem:
+    keys = _keys(shape, detail["loc"])
+    where = _setting_path(path, keys)
+    kind, message = detail["type"], detail["msg"]
+    if kind == "extra_forbidden":
+        return Problem(where, "unknown key.", did_you_mean(keys[-1], _keys_beside(shape, keys)))
+    if kind == "missing":
+        return Problem(where, "is missing.", _what_to_write(shape, keys))
+    if kind.startswith("string_") and _is_name(keys):
+        return Problem(where, "is not a usable name.", "Use letters, digits, '_', '-' and '.', 64 at most.")
+    if "hint" in detail.get("ctx", {}):
+        return Problem(where, message, detail["ctx"]["hint"])
+    told = _IN_WORDS.get(kind) or f"{message.removeprefix('Input ')}."
+    return Problem(where, told, _what_to_write(shape, keys))
+
+
+def _is_name(keys: list[int | str]) -> bool:
+    """Tell whether the mistake is in the name of a chain, policy or tier itself."""
+    return not keys or (keys[0] == "TIERS" and keys[2:] == ["[key]"])
+
+
+def _keys(shape: type[BaseModel], location: tuple[int | str, ...]) -> list[int | str]:
+    """Return the location without the tag that says which form of POLICY was tried."""
+    keys = list(location)
+    if shape is ChainSettings and keys[:1] == ["POLICY"]:
+        del keys[1:2]
+    return keys
+
+
+def _setting_path(path: str, keys: list[int | str]) -> str:
+    if path == PREFIX:
+        return f"{PREFIX}{keys[0]}"
+    return path + "".join(f"[{key!r}]" for key in keys if key != "[key]")
+
+
+def _what_to_write(shape: type[BaseModel], keys: list[int | str]) -> str:
+    for key in reversed(keys):
+        if key in _EXAMPLES:
+            return f"Write {_EXAMPLES[str(key)]}."
+    if issubclass(shape, Shape):
+        return f"Write a dict with the keys {', '.join(_keys_beside(shape, [*keys, '']))}."
+    options = ", ".join(map(repr, sorted(shape.model_fields)))
+    return f"Correct it: {shape.__name__} takes the options {options}."
+
+
+def _keys_beside(shape: type[BaseModel], keys: list[int | str]) -> Iterable[str]:
+    """Return the keys that the model around an unknown key does know."""
+    if shape is ChainSettings and len(keys) > 1:
+        return (PolicySettings if keys[0] == "POLICY" else TierSettings).model_fields
+    return shape.model_fields
+
+
+_IN_WORDS = {
+    "bool_type": "is neither True nor False.",
+    "dict_type": "is not a dict.",
+    "float_type": "is not a number.",
+    "int_type": "is not a whole number.",
+    "model_type": "is not a dict.",
+    "string_type": "is not a text.",
+    "too_short": "is empty.",
+    "tuple_type": "is not a list.",
+}
+_EXAMPLES = {
+    "TIERS": '"TIERS": {"disk": {"BACKEND": "django.core.files.storage.FileSystemStorage"}}',
+    "BACKEND": '"BACKEND": "dotted.path.of.a.class"',
+    "OPTIONS": '"OPTIONS": {…}, a dict of arguments',
+    "STORAGE": '"STORAGE": "an alias of STORAGES"',
+    "READ_ONLY": "True or False",
+    "EXCLUSIVE": "True or False",
+    "FSYNC": "True or False, or leave it out",
+    "SPILL": "True or False",
+    "TIMEOUT": "a number of seconds above 0, or None",
+    "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',
+    "to": "a list of tier names",
+    "after": 'a duration such as "P30D", "PT1H" or a number of seconds',
+    "keep": 'a duration such as "P30D", "PT1H" or a number of seconds',
+    "verify": '"size" or "content"',
+    "then": "the name of a policy",
+    "RETRIES": "a whole number of retries, 0 or more",
+    "RETRY_DELAY": "a number of seconds, 0 or more",
+    "RETRY_MAX_DELAY": "a number of seconds, 0 or more",
+    "CACHE_PREFIX": "a text",
+    "CACHE": "an alias of CACHES",
+    "DISPATCHER": "the dotted path of a dispatcher class",
+    "QUEUE": "the name of a queue, or None",
+    "LEASE": "a number of seconds above 0",
+    "ATTEMPT_LIMIT": "a number of seconds above 0",
+    "DEADLINE": "a number of seconds above 0",
+    "DOWN_FOR": "a number of seconds, 0 or more",
+    "SWEEP_INTERVAL": "a number of seconds above 0, or None",
+    "BATCH": "a whole number of files, 1 or more",
+    "FAST_PATHS": "True or False",
+    "THREADS": "a whole number of threads, 1 or more",
+    "HISTORY": "a number of days, 0 or more",
+}

@@ -1,0 +1,87 @@
+"""What ``make bench`` keeps: every figure of the docs comes from results.json, and says what it was measured with."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+from benchmarks import harness, results
+from benchmarks.harness import Measure, Run
+from benchmarks.usage import Family
+from tests.support.processes import Process, free_ports
+
+RATE = Measure("files/s", lambda run: 100 / run.seconds, bar=1.0, goal=1.5)
+ROUNDS = [
+    {"ours": Run(1.0), "peer": Run(2.0)},
+    {"ours": Run(4.0), "peer": Run(2.0)},
+    {"ours": Run(2.0), "peer": Run(3.0)},
+]
+
+
+def told(row: int) -> harness.Result:
+    return harness.tell(row, RATE, ROUNDS, "ours", "peer", conditions={"cpus": 2})
+
+
+def test_page_of_the_docs_is_made_from_the_results() -> None:
+    assert results.PAGE.read_text(encoding="utf-8") == results.page(results.load())
+
+
+def test_every_kept_result_says_what_it_compares_and_how() -> None:
+    wanted = {"row", "metric", "value", "peer", "ratio", "rounds", "conditions"}
+    assert [record for record in results.load() if not (wanted <= set(record) and record["conditions"])] == []
+
+
+def test_ratio_is_the_median_of_the_ratios_of_the_rounds() -> None:
+    result = told(1)
+    assert (result.ratios, result.ratio, result.is_met) == ([2.0, 0.5, 1.5], 1.5, True)
+
+
+def test_results_of_rows_that_were_not_run_stay() -> None:
+    old = [{"row": 1, "metric": "old"}, {"row": 3, "metric": "old"}]
+    assert [(each["row"], each["metric"]) for each in results.merge(old, [told(3)])] == [
+        (1, "old"),
+        (3, "files/s"),
+    ]
+
+
+def test_each_round_begins_with_another_contender_and_the_first_is_dropped() -> None:
+    order: list[str] = []
+    contenders = {name: lambda name=name: order.append(name) or Run(1.0) for name in "ab"}
+    assert len(harness.interleave(contenders, rounds=2)) == 2
+    assert "".join(order) == "abbaab"
+
+
+def test_cpu_of_a_process_has_that_of_its_children() -> None:
+    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    child = f"import subprocess, sys, time\nsubprocess.run([sys.executable, '-c', {spin!r}])"
+    code = f"{child}\nprint('done')\ntime.sleep(60)"
+    process = Process([sys.executable, "-c", code])
+    try:
+        with Family(process.pid) as family:
+            process.wait_for_line("done")
+    finally:
+        process.kill()
+    assert family.cpu >= 0.3
+    assert family.memory > 1 << 20
+
+
+def test_line_with_latency_takes_a_round_trip_longer_and_changes_nothing() -> None:
+    (port,) = free_ports(1)
+    content = bytes(range(256)) * 100_000
+    with socket.create_server(("127.0.0.1", port)) as server:
+        line = Process([sys.executable, "-m", "benchmarks.latency", str(port), "100"])
+        try:
+            slow_port = int(line.wait_for_line(r"^port \d+$").split()[1])
+            started = time.monotonic()
+            with socket.create_connection(("127.0.0.1", slow_port)) as client:
+                client.sendall(b"?")
+                accepted, _ = server.accept()
+                with accepted:
+                    assert accepted.recv(1) == b"?"
+                    accepted.sendall(content)
+                with client.makefile("rb") as answer:
+                    assert answer.read() == content
+            assert time.monotonic() - started >= 0.2  # one for the connection, one for question and answer
+        finally:
+            line.stop()
