@@ -235,6 +235,12 @@ def tier_settings(name: str, kind: str | Mapping[str, Any], folder: Path) -> Map
     raise ValueError(f"tier {name!r} is {kind!r}; say 'disk', 'memory' or give its settings")
 
 
+@pytest.fixture
+def default_deadline(settings: Any) -> None:
+    """Wait for others no longer than users do: the suite is patient otherwise."""
+    settings.QUEUED_STORAGE_DEADLINE = 1
+
+
 # Brokers, projects and workers
 
 
@@ -286,11 +292,8 @@ def make_project(_new_project: Callable[..., Project]) -> Callable[..., Project]
 
 
 @pytest.fixture
-def start_worker(
-    broker: Broker, _new_project: Callable[..., Project], settings: Any
-) -> Callable[..., Worker]:
+def start_worker(broker: Broker, _new_project: Callable[..., Project]) -> Callable[..., Worker]:
     """Start a real worker that shares this test's broker, database and settings as they stand at the call."""
-    settings.QUEUED_STORAGE_DEADLINE = 20  # on a busy machine a broker may take seconds to take a message
 
     def start(pool: str = "solo", concurrency: int = 1, **changed: Any) -> Worker:
         project = _new_project(**shared_settings() | broker.settings | changed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -21,7 +20,7 @@ from queued_storage.models import StoredFile
 from queued_storage.testing import run_owed_work
 
 from tests.remote.conftest import KINDS, Far
-from tests.support import clock, recording
+from tests.support import clock, recording, waiting
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db(transaction=True, available_apps=["queued_storage"])]
@@ -44,10 +43,8 @@ def _settings(settings: Any) -> None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    took = time.monotonic() - started
-    assert took < seconds + MARGIN, f"{took:.2f} s"
+    with waiting.within(seconds + MARGIN):
+        yield
 
 
 def refuse(far: Far) -> None:

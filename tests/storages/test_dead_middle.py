@@ -92,5 +92,5 @@ def test_g8_what_lies_above_and_below_is_read_within_the_deadline(
         times[where] = [read(storage, name), read(storage, name)]
     record_property(TIMES, [place.kind.title, death, times])
     for first, afterwards in times.values():
-        assert first < TIMEOUT + MARGIN
-        assert afterwards < MARGIN
+        assert first < TIMEOUT + MARGIN, "not within the bound"
+        assert afterwards < MARGIN, "not within the bound"

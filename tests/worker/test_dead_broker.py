@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from celery import current_app
@@ -12,7 +11,7 @@ from django.core.files.base import ContentFile
 from queued_storage import dispatch
 from queued_storage.catalog import files
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, within
 from tests.worker.messages import take_ids
 
 pytestmark = [
@@ -25,20 +24,28 @@ STATES = ("refuse", "be_silent")
 
 
 @pytest.fixture(params=STATES)
-def dead_broker(request, relayed):
+def dead_broker(request, relayed, default_deadline):
     getattr(relayed, request.param)()
     return relayed
 
 
+@pytest.fixture
+def bring_back(dead_broker, trust_broker, settings):
+    """Have the broker answer again; it may take seconds for that, on a busy machine."""
+
+    def bring_back():
+        dead_broker.hand_on()
+        trust_broker()
+        settings.QUEUED_STORAGE_DEADLINE = 20
+
+    return bring_back
+
+
 class TestSave:
-    def test_g8_save_returns_within_a_second(self, dead_broker, make_chain, capsys):
+    def test_g8_save_returns_within_a_second(self, dead_broker, make_chain):
         storage = make_chain()
-        started = time.monotonic()
-        name = storage.save("a.txt", ContentFile(b"1"))
-        seconds = time.monotonic() - started
-        with capsys.disabled():
-            print(f"\nsave() with a dead broker: {seconds:.3f} s")
-        assert seconds < 1.0
+        with within(1, "save() with a dead broker"):
+            name = storage.save("a.txt", ContentFile(b"1"))
         with storage.open(name) as file:
             assert file.read() == b"1"
         assert storage.state(name) == "pending"
@@ -46,17 +53,15 @@ class TestSave:
     def test_g8_later_saves_do_not_wait_again(self, dead_broker, make_chain):
         storage = make_chain()
         storage.save("a.txt", ContentFile(b"1"))
-        started = time.monotonic()
-        for number in range(20):
-            storage.save(f"{number}.txt", ContentFile(b"1"))
-        assert time.monotonic() - started < 1.0
+        with within(1, "20 saves with a broker that is known to be dead"):
+            for number in range(20):
+                storage.save(f"{number}.txt", ContentFile(b"1"))
 
     def test_g8_delete_returns_within_a_second(self, dead_broker, make_chain):
         storage = make_chain()
         name = storage.save("a.txt", ContentFile(b"1"))
-        started = time.monotonic()
-        storage.delete(name)
-        assert time.monotonic() - started < 1.0
+        with within(1, "delete() with a dead broker"):
+            storage.delete(name)
         assert not storage.exists(name)
 
     def test_g8_outage_is_told_without_the_broker_url(self, dead_broker, make_chain, caplog):
@@ -65,34 +70,27 @@ class TestSave:
         assert str(dead_broker.port) not in record.getMessage()
         assert "guest" not in record.getMessage()
 
-    def test_g8_broker_that_dies_between_two_saves(self, relayed, make_chain):
+    def test_g8_broker_that_dies_between_two_saves(self, relayed, make_chain, default_deadline):
         storage = make_chain()
         storage.save("a.txt", ContentFile(b"1"))
         relayed.be_silent()
-        started = time.monotonic()
-        storage.save("b.txt", ContentFile(b"1"))
-        assert time.monotonic() - started < 1.0
+        with within(1, "save() with a broker that has just died"):
+            storage.save("b.txt", ContentFile(b"1"))
 
 
 class TestReturn:
-    def test_g3_sweep_settles_what_a_dead_broker_missed(
-        self, dead_broker, make_chain, start_worker, trust_broker, settings
-    ):
+    def test_g3_sweep_settles_what_a_dead_broker_missed(self, make_chain, start_worker, bring_back):
         storage = make_chain()
-        settings.QUEUED_STORAGE_DEADLINE = 1  # of the dead one, nothing is expected
         names = [storage.save(f"{number}.txt", ContentFile(b"1")) for number in range(3)]
-        settings.QUEUED_STORAGE_DEADLINE = 20
-        dead_broker.hand_on()
-        trust_broker()
+        bring_back()
         start_worker()
         assert dispatch.sweep() == len(names)
         wait_until(lambda: all(storage.state(name) == "settled" for name in names), "all are settled")
 
-    def test_save_after_the_return_is_sent_at_once(self, dead_broker, broker, make_chain, trust_broker):
+    def test_save_after_the_return_is_sent_at_once(self, broker, make_chain, bring_back):
         storage = make_chain()
         storage.save("a.txt", ContentFile(b"1"))
-        dead_broker.hand_on()
-        trust_broker()
+        bring_back()
         storage.save("b.txt", ContentFile(b"1"))
         ids = [row.pk for row in files().filter(name="b.txt")]
         assert ids in take_ids(broker)
@@ -106,7 +104,7 @@ class TestReturn:
         storage.save("b.txt", ContentFile(b"1"))
         assert take_ids(broker) == [[files().get(name="b.txt").pk]]
 
-    def test_silence_leaves_no_thread_behind(self, relayed, make_chain, trust_broker):
+    def test_silence_leaves_no_thread_behind(self, relayed, make_chain, trust_broker, default_deadline):
         storage = make_chain()
         before = calls_under_way()
         relayed.be_silent()
@@ -115,7 +113,7 @@ class TestReturn:
             trust_broker()
         wait_until(lambda: len(calls_under_way() - before) <= 1, "the calls have ended", timeout=10)
 
-    def test_silence_leaves_the_connections_of_the_project_alone(self, relayed, make_chain, trust_broker):
+    def test_silence_leaves_the_connections_of_the_project_alone(self, relayed, make_chain, default_deadline):
         relayed.be_silent()
         make_chain().save("a.txt", ContentFile(b"1"))
         assert not current_app.pool._dirty

@@ -21,6 +21,7 @@ from queued_storage import traits
 from queued_storage.contrib.storages.remote import HTTPStream
 
 from tests.contrib.wire.conftest import Remote
+from tests.support.waiting import within
 
 pytestmark = pytest.mark.servers
 
@@ -312,10 +313,8 @@ class TestOutage:
     def test_server_that_refuses_is_told_at_once(self, remote: Remote, call: str) -> None:
         storage = remote.make()
         remote.relay.refuse()
-        begun = time.monotonic()
-        with pytest.raises(ConnectionError) as caught:
+        with within(2, "the error"), pytest.raises(ConnectionError) as caught:
             CALLS[call](storage)
-        assert time.monotonic() - begun < 2
         assert traits.is_outage(caught.value)
         assert not traits.is_missing(caught.value)
 
@@ -325,9 +324,9 @@ class TestOutage:
         storage = remote.make(timeout=0.5)
         remote.relay.be_silent()
         begun = time.monotonic()
-        with pytest.raises(TimeoutError) as caught:
+        with within(5, "the error"), pytest.raises(TimeoutError) as caught:
             CALLS[call](storage)
-        assert 0.4 < time.monotonic() - begun < 3
+        assert time.monotonic() - begun > 0.4
         assert traits.is_outage(caught.value)
 
     def test_storage_works_again_when_its_server_does(self, remote: Remote) -> None:
