@@ -207,7 +207,7 @@ def _destination(row: StoredFile) -> Tier | None:
 def _lacking(row: StoredFile) -> Tier | None:
     chain = chain_of(row)
     assessment = chain.assess(row, row.policy, timezone.now())
-    if len(assessment.missing) != 1 or chain.policy(row.policy).copier is not None:
+    if len(assessment.missing) != 1 or chain.policy_of(row, row.policy).copier is not None:
         return None
     destination = chain[assessment.missing[0]]
     sources = (chain[name].storage for name in row.tiers if name in chain)

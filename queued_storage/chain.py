@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 
 from . import disk, places
 from .exceptions import ConfigurationError, CustodyError, UnknownChain
-from .policies import FileFacts, Placement, Policy, PolicyError, get_policy
+from .policies import FileFacts, Placement, Policy, PolicyError, bind_policy, get_policy
 from .schema import (
     POLICIES,
     TIERS,
@@ -103,6 +103,10 @@ class Chain:
                 raise ConfigurationError(f"{TIERS}[{self.alias!r}]: {error}") from error
         return self._policies[name]
 
+    def policy_of(self, file: FileFacts, policy: str) -> Policy:
+        """Return the policy that decides for this file, where the named one leaves that to others."""
+        return self.policy(policy).for_file(file)
+
     def assess(self, file: FileFacts, policy: str, now: datetime) -> Assessment:
         """Compare where the file lies with where its policy wants it; raise CustodyError if that is nowhere."""
         placement = self.policy(policy).place(file, self.names, now)
@@ -124,7 +128,7 @@ class Chain:
         """Return the policy of the name, made anew for this chain; raise PolicyError."""
         reference = self.default_policy if name == "" and self.default_policy is not None else name
         lower = [tier.name for tier in self.lower if not tier.read_only]
-        return get_policy(reference).bind(self.names, lower)
+        return bind_policy(reference, self.names, lower)
 
 
 @dataclass(frozen=True)
@@ -258,7 +262,7 @@ def find_problems() -> list[Problem]:
     for alias, config in configs.items():
         problems += _alias_problems(alias, config, configs)
         problems += _twin_problems(alias, config)
-        problems += _default_policy_problems(alias, config)
+        problems += _default_policy_problems(alias, config, {problem.path for problem in problems})
     return problems
 
 
@@ -388,15 +392,15 @@ def _policy_problems(get: Callable[[], object]) -> list[Problem]:
     return []
 
 
-def _default_policy_problems(alias: str, config: ChainSettings) -> Iterator[Problem]:
+def _default_policy_problems(alias: str, config: ChainSettings, told: Container[str]) -> Iterator[Problem]:
     if config.POLICY is None:
         return
     chain = Chain(alias, config)
     for problem in _policy_problems(lambda: chain.bind(chain.policy_name or "")):
-        if problem.path.startswith("POLICY"):
-            yield replace(problem, path=f"{TIERS}[{alias!r}]['POLICY']{problem.path.removeprefix('POLICY')}")
-        elif not problem.path.startswith(POLICIES):  # those are told where they stand
-            yield replace(problem, path=f"{TIERS}[{alias!r}]['POLICY']")
+        if not problem.path.startswith(POLICIES):
+            yield problem.inside(f"{TIERS}[{alias!r}]['POLICY']")
+        elif problem.path not in told:  # it is one for this chain alone
+            yield replace(problem, message=f"on chain {alias!r}, {problem.message}")
 
 
 chains = ChainHandler()

@@ -100,7 +100,7 @@ class Copies:
     def _copy(
         self, source: Tier, destination: Tier, content: copying.Content, *, replace: bool
     ) -> copying.Copy:
-        row, policy = self.row, self.chain.policy(self.row.policy)
+        row, policy = self.row, self.chain.policy_of(self.row, self.row.policy)
         with self.attempt.heartbeat(row) as heartbeat, self.attempt.without_connection():
             return copying.copy(
                 source,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from django.conf import settings
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 TIERS = "QUEUED_STORAGE_TIERS"
@@ -47,6 +48,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message} {self.hint}".strip(": ")
+
+    def inside(self, place: str) -> Problem:
+        """Return the mistake as one at, or below, this place, unless it stands in a setting of its own."""
+        if self.path.startswith(PREFIX):
+            return self
+        return replace(self, path=place + self.path.removeprefix("POLICY"))
 
 
 class Shape(BaseModel):
@@ -93,19 +100,23 @@ class PolicySettings(Shape):
     OPTIONS: Options
 
 
+#: What pydantic says, in the place of a mistake, of the form of a policy that it took for meant.
+_FORMS = ("(name)", "(settings)")
+
+
 def _policy_form(value: Any) -> str:
-    return "settings" if isinstance(value, Mapping | PolicySettings) else "name"
+    return _FORMS[isinstance(value, Mapping | PolicySettings)]
+
+
+#: A policy's name, or the policy written out.
+PolicyReference = Annotated[
+    Annotated[str, Tag(_FORMS[0])] | Annotated[PolicySettings, Tag(_FORMS[1])], Discriminator(_policy_form)
+]
 
 
 class ChainSettings(Shape):
     TIERS: Annotated[dict[Name, TierSettings], Field(min_length=1)]
-    POLICY: (
-        Annotated[
-            Annotated[str, Tag("name")] | Annotated[PolicySettings, Tag("settings")],
-            Discriminator(_policy_form),
-        ]
-        | None
-    ) = None
+    POLICY: PolicyReference | None = None
     SPILL: StrictBool = False
 
     @model_validator(mode="after")
@@ -196,7 +207,7 @@ def _mistakes(path: str, shape: type[BaseModel], validate: Callable[[], object])
 
 
 def _problem(path: str, shape: type[BaseModel], detail: ErrorDetails) -> Problem:
-    keys = _keys(shape, detail["loc"])
+    keys = [key for key in detail["loc"] if key not in _FORMS]
     where = _setting_path(path, keys)
     kind, message = detail["type"], detail["msg"]
     if kind == "extra_forbidden":
@@ -216,14 +227,6 @@ def _is_name(keys: list[int | str]) -> bool:
     return not keys or (keys[0] == "TIERS" and keys[2:] == ["[key]"])
 
 
-def _keys(shape: type[BaseModel], location: tuple[int | str, ...]) -> list[int | str]:
-    """Return the location without the tag that says which form of POLICY was tried."""
-    keys = list(location)
-    if shape is ChainSettings and keys[:1] == ["POLICY"]:
-        del keys[1:2]
-    return keys
-
-
 def _setting_path(path: str, keys: list[int | str]) -> str:
     if path == PREFIX:
         return f"{PREFIX}{keys[0]}"
@@ -231,6 +234,9 @@ def _setting_path(path: str, keys: list[int | str]) -> str:
 
 
 def _what_to_write(shape: type[BaseModel], keys: list[int | str]) -> str:
+    field = _around(shape, keys)[1]
+    if field is not None and field.examples:
+        return f"Write {field.examples[0]}."
     for key in reversed(keys):
         if key in _EXAMPLES:
             return f"Write {_EXAMPLES[str(key)]}."
@@ -242,9 +248,25 @@ def _what_to_write(shape: type[BaseModel], keys: list[int | str]) -> str:
 
 def _keys_beside(shape: type[BaseModel], keys: list[int | str]) -> Iterable[str]:
     """Return the keys that the model around an unknown key does know."""
-    if shape is ChainSettings and len(keys) > 1:
-        return (PolicySettings if keys[0] == "POLICY" else TierSettings).model_fields
-    return shape.model_fields
+    return _around(shape, keys)[0].model_fields
+
+
+def _around(shape: type[BaseModel], keys: list[int | str]) -> tuple[type[BaseModel], FieldInfo | None]:
+    """Return the model in which the last of the keys stands, and the field that is, or holds, what is there."""
+    field = None
+    for key in keys:
+        if isinstance(key, str) and key in shape.model_fields:
+            field = shape.model_fields[key]
+            inner = _model_in(field.annotation)
+            if inner is not None and key is not keys[-1]:
+                shape = inner
+    return shape, field
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 _IN_WORDS = {

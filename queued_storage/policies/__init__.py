@@ -3,7 +3,8 @@
 from .base import FileFacts, MovingPolicy, Placement, Policy, PolicyError
 from .delayed import Delayed
 from .delegated import Delegated
-from .registry import SHORT_NAMES, get_policy
+from .registry import SHORT_NAMES, bind_policy, get_policy
+from .rules import Rule, Rules
 from .transfer import Transfer
 from .transfer_and_delete import TransferAndDelete
 
@@ -16,7 +17,10 @@ __all__ = [
     "Placement",
     "Policy",
     "PolicyError",
+    "Rule",
+    "Rules",
     "Transfer",
     "TransferAndDelete",
+    "bind_policy",
     "get_policy",
 ]

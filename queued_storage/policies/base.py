@@ -67,6 +67,10 @@ class Policy(BaseModel, ABC):
     def place(self, file: FileFacts, tiers: Sequence[str], now: datetime) -> Placement:
         """Return where the file should lie; ``tiers`` are the chain's tiers in order. Pure: no I/O, no clock."""
 
+    def for_file(self, file: FileFacts) -> Policy:
+        """Return the policy that decides for this file, whose ``verify`` and ``copier`` hold: one it names."""
+        return self
+
     def bind(self, tiers: Sequence[str], writable: Sequence[str]) -> Self:
         """Return this policy as it acts on a chain whose writable tiers below the first are ``writable``.
 

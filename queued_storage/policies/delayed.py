@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import PrivateAttr
 
 from .base import Duration, FileFacts, Placement, Policy, PolicyError, TierNames, Verify, where_it_is
-from .registry import get_policy
+from .registry import binding, get_policy
 
 
 class Delayed(Policy):
@@ -32,8 +32,12 @@ class Delayed(Policy):
     def copier(self) -> str | None:
         return (self._bound or self._next()).copier
 
+    def for_file(self, file: FileFacts) -> Policy:
+        return (self._bound or self._next()).for_file(file)
+
     def bind(self, tiers: Sequence[str], writable: Sequence[str]) -> Self:
-        then = self._next().bind(tiers, writable)
+        with binding(self.then):
+            then = self._next().bind(tiers, writable)
         bound = self.model_copy(
             update={"verify": then.verify}
         )  # the engine asks the policy that it was given

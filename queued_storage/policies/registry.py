@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from inspect import isabstract
 from typing import Any
@@ -26,6 +29,7 @@ SHORT_NAMES = {
     "transfer": "queued_storage.policies.Transfer",
     "transfer-and-delete": "queued_storage.policies.TransferAndDelete",
     "delayed": "queued_storage.policies.Delayed",
+    "rules": "queued_storage.policies.Rules",
 }
 
 #: What a name with such a prefix stands for: a policy, and the option that the rest of the name is.
@@ -40,6 +44,55 @@ def get_policy(reference: str | PolicySettings) -> Policy:
     if isinstance(reference, PolicySettings):
         return _build("POLICY", reference)
     return _named(reference)
+
+
+def bind_policy(
+    reference: str | PolicySettings,
+    tiers: Sequence[str],
+    writable: Sequence[str],
+    given: Mapping[str, Any] | None = None,
+) -> Policy:
+    """Return the policy as it acts on a chain, with the options that are given in place of its own.
+
+    Raise PolicyError where it cannot, and where policies that name others lead back to this one.
+    """
+    if isinstance(reference, PolicySettings):
+        return _bind(reference, "POLICY", tiers, writable, given)
+    with binding(reference):
+        return _bind(reference, f"{POLICIES}[{reference!r}]", tiers, writable, given)
+
+
+def _bind(
+    reference: str | PolicySettings,
+    path: str,
+    tiers: Sequence[str],
+    writable: Sequence[str],
+    given: Mapping[str, Any] | None,
+) -> Policy:
+    policy = get_policy(reference)
+    try:
+        return (policy.model_copy(update=given) if given else policy).bind(tiers, writable)
+    except PolicyError as error:
+        # Only this knows where the options stand that the policy speaks of.
+        problems = [each.inside(f"{path}['OPTIONS']") if each.path else each for each in error.problems]
+        raise PolicyError("", problems=problems) from None
+
+
+_being_bound: ContextVar[tuple[str, ...]] = ContextVar("queued_storage_policies_being_bound", default=())
+
+
+@contextmanager
+def binding(name: str) -> Iterator[None]:
+    """Note that the policy of this name is being bound, for those that it names; raise PolicyError if it is already."""
+    outer = _being_bound.get()
+    if name in outer:
+        way = " → ".join(map(repr, (*outer[outer.index(name) :], name)))
+        raise PolicyError(f"leads back to itself: {way}.", "Name a policy that does not.")
+    token = _being_bound.set((*outer, name))
+    try:
+        yield
+    finally:
+        _being_bound.reset(token)
 
 
 @lru_cache(maxsize=256)
