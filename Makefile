@@ -12,7 +12,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CREATED := $(VENV)/.python-$(VERSION)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-storages matrix test-big stateful chaos memory bench mutations lint format clean help python
+.PHONY: demo test test-storages matrix test-big stateful chaos memory bench mutations lint docs format clean help python
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make stateful      saves, deletes, workers, crashes and faults in any order, against a model (SEED=, STEPS=; minutes)"
 	@echo "make mutations     sabotage the package in small ways, one at a time, and see that the tests notice (minutes)"
 	@echo "make lint          style, types, direction of imports, missing migrations"
+	@echo "make docs          build the documentation in docs/_build/html; a warning is an error"
 	@echo "make format        put the code into shape"
 	@echo "make clean         remove what the other targets made"
 
@@ -70,12 +71,15 @@ lint: $(INSTALLED)-test $(INSTALLED)-lint
 	$(BIN)/mypy --strict queued_storage
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run
 
+docs: $(INSTALLED)-docs
+	$(PY) -m sphinx -b html -W --keep-going -d docs/_build/doctrees docs docs/_build/html $(ARGS)
+
 format: $(INSTALLED)-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) .tox build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each extra: installed anew only when the requirements changed.

@@ -66,12 +66,21 @@ AnyShape = TypeVar("AnyShape", bound=Shape)
 class TierSettings(Shape):
     """One tier: a storage of its own (BACKEND, OPTIONS) or an alias of Django's STORAGES (STORAGE)."""
 
+    #: Dotted path of a storage class. A tier has either this or STORAGE.
     BACKEND: str | None = None
+    #: The arguments of that class. They may hold credentials: no message of this package shows a value of them.
     OPTIONS: Options
+    #: Alias of Django's STORAGES, in place of BACKEND and OPTIONS.
     STORAGE: str | None = None
+    #: Read from it, never write to it or delete from it.
     READ_ONLY: StrictBool = False
+    #: Only this chain writes there, so that no name is looked up there to find a free one.
     EXCLUSIVE: StrictBool = False
+    #: Seconds after which a read counts the tier as down; it is then skipped for DOWN_FOR seconds. None: whenever its
+    #: client gives up.
     TIMEOUT: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
+    #: Of a disk. True: a save returns when the disk itself has the file. False: neither does a worker's copy wait for
+    #: that, until another copy is to go. None: a save does not wait, a copy does.
     FSYNC: StrictBool | None = None
 
     @model_validator(mode="after")
@@ -96,7 +105,9 @@ class TierSettings(Shape):
 class PolicySettings(Shape):
     """A policy class by dotted path (or short name), and its options."""
 
+    #: Dotted path of a policy class, or the short name of a built-in one.
     BACKEND: str
+    #: The options of that policy.
     OPTIONS: Options
 
 
@@ -115,8 +126,13 @@ PolicyReference = Annotated[
 
 
 class ChainSettings(Shape):
+    """One chain: its tiers in order, and the policy of files whose field names no other."""
+
+    #: The tiers by name, in order: saves go to the first, reads from top to bottom.
     TIERS: Annotated[dict[Name, TierSettings], Field(min_length=1)]
+    #: Name of a policy, or one written out with BACKEND and OPTIONS. None: a plain read fallback, without rows.
     POLICY: PolicyReference | None = None
+    #: A save that the first tier has no room for, or that finds it down, goes to the next writable tier.
     SPILL: StrictBool = False
 
     @model_validator(mode="after")

@@ -13,10 +13,15 @@ from typing import Any
 
 from django.dispatch import Signal, receiver
 
+#: A save was committed: the file is on the first tier, and work may be owed.
 file_saved = Signal()
+#: A copy was made on one more tier, and verified; one signal for each.
 file_transferred = Signal()
+#: An attempt failed. ``final`` tells that none follows by itself.
 transfer_failed = Signal()
+#: A policy had the copy on one tier deleted.
 file_released = Signal()
+#: A deleted file is gone from every writable tier.
 file_deleted = Signal()
 
 logger = logging.getLogger("queued_storage")
