@@ -83,6 +83,7 @@ def _kind(file: FileFacts) -> str:
 class Rules(Policy):
     """Have the first rule that applies to a file say which policy decides for it."""
 
+    #: The rules, each with one or more conditions and a policy; the first of which all conditions hold decides.
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = Field(
         examples=['"rules": [{"name": "*.mp4", "policy": "transfer-and-delete"}, …]']
     )
