@@ -63,6 +63,21 @@ class Shape(BaseModel):
 AnyShape = TypeVar("AnyShape", bound=Shape)
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PriceSettings(Shape):
+    """What a tier costs, for ``tiers simulate``, in any one currency; a gigabyte has 10**9 bytes."""
+
+    #: For a gigabyte that lies there for a month.
+    gb_month: Price = 0.0
+    #: For 1,000 files that are written, and 1,000 that are read.
+    put_1000: Price = 0.0
+    get_1000: Price = 0.0
+    #: For a gigabyte that is read from it.
+    egress_gb: Price = 0.0
+
+
 class TierSettings(Shape):
     """One tier: a storage of its own (BACKEND, OPTIONS) or an alias of Django's STORAGES (STORAGE)."""
 
@@ -82,6 +97,9 @@ class TierSettings(Shape):
     #: Of a disk. True: a save returns when the disk itself has the file. False: neither does a worker's copy wait for
     #: that, until another copy is to go. None: a save does not wait, a copy does.
     FSYNC: StrictBool | None = None
+    #: What it costs, for ``tiers simulate`` alone: ``gb_month`` (a gigabyte for a month), ``put_1000`` and ``get_1000``
+    #: (1,000 files written or read), ``egress_gb`` (a gigabyte that is read).
+    PRICE: PriceSettings | None = None
 
     @model_validator(mode="after")
     def names_one_storage(self) -> Self:
@@ -303,6 +321,11 @@ _EXAMPLES = {
     "READ_ONLY": "True or False",
     "EXCLUSIVE": "True or False",
     "FSYNC": "True or False, or leave it out",
+    "gb_month": "a price, 0 or more",
+    "put_1000": "a price, 0 or more",
+    "get_1000": "a price, 0 or more",
+    "egress_gb": "a price, 0 or more",
+    "PRICE": '"PRICE": {"gb_month": 0.023, "put_1000": 0.005, "get_1000": 0.0004, "egress_gb": 0.09}',
     "SPILL": "True or False",
     "TIMEOUT": "a number of seconds above 0, or None",
     "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',

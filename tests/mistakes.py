@@ -24,7 +24,7 @@ POLICY_EXAMPLE = 'Write "POLICY": "transfer-and-delete", another policy\'s name,
 SECONDS = "Write a number of seconds above 0, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
 POLICY_NAMES = "Known: 'delayed', 'rules', 'transfer', 'transfer-and-delete'."
-TIER_KEYS = "Known: 'BACKEND', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'READ_ONLY', 'STORAGE', 'TIMEOUT'."
+TIER_KEYS = "Known: 'BACKEND', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'STORAGE', 'TIMEOUT'."
 OWN_PLACE = "Give it a folder, bucket or prefix of its own, or remove one of the two."
 OWN_OR_READ = "Give it a folder, bucket or prefix of its own, or make it READ_ONLY in one of the two."
 

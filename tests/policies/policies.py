@@ -49,5 +49,12 @@ class Everywhere(Policy):
         return Placement(tuple(tiers))
 
 
+class Restless(Policy):
+    """Leaves files alone, and wants to look at them again at once."""
+
+    def place(self, file: FileFacts, tiers: Sequence[str], now: datetime) -> Placement:
+        return Placement(tuple(file.tiers), review_at=now)
+
+
 def not_a_policy() -> None:
     """A function where a class belongs."""

@@ -34,6 +34,7 @@ from queued_storage import batch, catalog, dispatch, neighbours, operations
 from queued_storage.backends import asked_to_transfer
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError
+from queued_storage.management import simulate
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
 from queued_storage.storage import TieredStorage
@@ -172,6 +173,14 @@ class Command(BaseCommand):
             for key, value in story.items():
                 self.stdout.write(f"{key + ':':<14} {_plain(value)}")
         return story["state"] in (None, "failed")
+
+    def simulate(self, options: dict[str, Any]) -> bool:
+        report = simulate.run(chains[self._alias(options)], options)
+        if self.json:
+            self._print_json(report.as_dict())
+        else:
+            self.stdout.write(simulate.as_text(report), ending="")
+        return bool(report.failures)
 
     # ---- options ----
 
@@ -323,6 +332,14 @@ def _explain(parser: ArgumentParser) -> None:
     parser.add_argument("name", help="the file's name in its storage")
 
 
+def _simulate(parser: ArgumentParser) -> None:
+    """Look ahead: what a policy would do with the files that there are, and with files to come. Changes nothing.
+
+    Prints bytes on each tier, moves and, of tiers with a PRICE in the settings, cost per day.
+    """
+    simulate.add_arguments(parser, _count)
+
+
 _ACTIONS = {
     "status": _status,
     "transfer": _transfer,
@@ -331,4 +348,5 @@ _ACTIONS = {
     "retry": _retry,
     "gc": _gc,
     "explain": _explain,
+    "simulate": _simulate,
 }
