@@ -20,6 +20,8 @@ from tests.support.projects import CHECKOUT, Project
 if TYPE_CHECKING:
     from tests.support.servers import S3Server
 
+pytestmark = pytest.mark.storages  # half a minute each, and the parts are tested by themselves
+
 GUIDES = CHECKOUT / "docs" / "upgrade"
 BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
 
