@@ -192,6 +192,11 @@ def common_digest(tiers: Sequence[Tier], name: str) -> str | None:
     return digests.pop() if len(digests) == 1 else None
 
 
+def digest(tier: Tier, name: str) -> str:
+    """Return the digest of all that the tier holds by the name."""
+    return _digest(tier.storage, name, lambda count: None)
+
+
 def writes_in_place(tier: Tier) -> bool:
     """Tell whether a copy there first destroys what lies by its name, or is a part of a file for a while."""
     storage = tier.storage

@@ -152,9 +152,10 @@ def names(chain: Chain, prefix: str = "") -> Iterator[str]:
 
 def _catalogued(chain: Chain, prefix: str) -> Iterator[str]:
     """Yield the names of the live rows, some at a time: no query lasts while files are moved, or holds all of them."""
-    rows = catalog.files().filter(chain=chain.alias, name__startswith=prefix).exclude(state="deleted")
     last = 0
-    while page := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", "name")[:NAMES_AT_ONCE]):
+    while page := list(
+        catalog.live_after(last, chain.alias, prefix).values_list("pk", "name")[:NAMES_AT_ONCE]
+    ):
         yield from (name for _, name in page)
         last = page[-1][0]
 

@@ -34,7 +34,7 @@ from queued_storage import batch, catalog, dispatch, neighbours, operations
 from queued_storage.backends import asked_to_transfer
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError
-from queued_storage.management import simulate
+from queued_storage.management import simulate, verify
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
 from queued_storage.storage import TieredStorage
@@ -153,6 +153,10 @@ class Command(BaseCommand):
         self._report({"retried": count})
         return False
 
+    def verify(self, options: dict[str, Any]) -> bool:
+        run = verify.Verify(self.stdout, self._progress, options, DjangoJSONEncoder)
+        return run.run([chains[alias] for alias in self._catalogued(options)])
+
     def gc(self, options: dict[str, Any]) -> bool:
         before = datetime.now(UTC) - timedelta(seconds=options["older_than"])
         found: Counter[str] = Counter({"staging": 0, "upload": 0})
@@ -188,6 +192,16 @@ class Command(BaseCommand):
         if options["chain"] is not None:
             return [options["chain"]]
         return [alias for alias in chains if chains[alias].policy_name is not None]
+
+    def _catalogued(self, options: dict[str, Any]) -> list[str]:
+        """Return the chains that have a catalog to compare with."""
+        known = set(catalog.aliases())
+        found = [alias for alias in chains if alias in known or chains[alias].policy_name is not None]
+        if options["chain"] is None:
+            return found
+        if options["chain"] not in found:
+            raise CommandError(f"Chain {options['chain']!r} has no POLICY, so no catalog to compare with.")
+        return [options["chain"]]
 
     def _alias(self, options: dict[str, Any]) -> str:
         aliases = self._aliases(options)
@@ -315,6 +329,14 @@ def _retry(parser: ArgumentParser) -> None:
     _dry_run(parser)
 
 
+def _verify(parser: ArgumentParser) -> None:
+    """Compare the catalog with the tiers, both ways: what is missing, wrong, or unknown; with --repair heal it.
+
+    A tier that is down could not be checked, and none of its copies is believed missing.
+    """
+    verify.add_arguments(parser, _count)
+
+
 def _gc(parser: ArgumentParser) -> None:
     """Remove what crashed processes left: unfinished files, unfinished multipart uploads, old tombstones."""
     parser.add_argument(
@@ -346,6 +368,7 @@ _ACTIONS = {
     "sweep": _sweep,
     "drain": _drain,
     "retry": _retry,
+    "verify": _verify,
     "gc": _gc,
     "explain": _explain,
     "simulate": _simulate,
