@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from queued_storage import catalog, looking, verifying
@@ -478,8 +479,6 @@ class TestRepair:
             with transaction.atomic():
                 verify("--repair")
                 verify("--repair")  # is failed already
-            from django.db import connection
-
             for _, callback, _ in connection.run_on_commit:
                 callback()
         finally:
@@ -611,3 +610,37 @@ class TestOnDatabases:
         assert not catalog.unrecord(row, ["vault"])
         assert not catalog.condemn(row, "none is left")
         assert StoredFile.objects.using(catalog_db).get().state == "settled"
+
+    @pytest.mark.parametrize("catalog_db", ["postgresql", "mysql"], indirect=True)
+    def test_release_that_is_not_committed_yet_is_waited_for(
+        self, catalog_db: str, make_chain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The bytes are gone, and the row tells others of them until the transaction ends."""
+        (name,) = save(make_chain(["disk", "vault"], policy="transfer"), "a.txt")
+        is_gone, is_looked_for = threading.Event(), threading.Event()
+
+        def release() -> None:
+            try:
+                with catalog.locked("media", name) as row:
+                    assert row is not None
+                    StoredFile.objects.using(catalog_db).filter(pk=row.pk).update(tiers=["vault"], fence=9)
+                    (tmp_path / "disk" / name).unlink()
+                    is_gone.set()
+                    is_looked_for.wait(30)
+            finally:
+                connections[catalog_db].close()
+
+        as_it_is = catalog.as_it_is
+
+        def looked_for(seen: StoredFile) -> StoredFile | None:
+            is_looked_for.set()
+            return as_it_is(seen)
+
+        monkeypatch.setattr(catalog, "as_it_is", looked_for)
+        thread = threading.Thread(target=release)
+        thread.start()
+        assert is_gone.wait(30)
+        ran = verify()
+        thread.join()
+        assert is_looked_for.is_set()
+        assert (ran.code, ran.findings) == (0, [])
