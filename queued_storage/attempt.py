@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, connections, transaction
 from django.dispatch import Signal
 
-from . import catalog, credentials, outage, traits
+from . import catalog, conf, credentials, outage, traits
 from .chain import Chain
-from .exceptions import NoPatience, PermanentFailure, QueuedStorageError
+from .exceptions import NoPatience, PermanentFailure, QueuedStorageError, TierBusy
 from .heartbeat import Heartbeat
+from .slots import Turn
 from .tier import Tier
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ class Attempt:
         *,
         own_process: bool,
         heartbeat: Callable[[StoredFile], Any] = Heartbeat,
+        patience: float | None = None,
     ) -> None:
         self.row = row
+        #: Seconds to wait for a slot at a tier with a CONCURRENCY; the lease is not renewed meanwhile.
+        self.patience = conf.get("LEASE") / 3 if patience is None else patience
+        #: Whether it ended since a tier had no slot for it.
+        self.was_busy = False
         self.heartbeat = heartbeat
         self.ends_at = None if deadline is None else time.monotonic() + deadline
         self.own_process = own_process
@@ -76,6 +82,19 @@ class Attempt:
         # The error of one tier may tell of another: what a copy reads and writes meets in one call.
         of_tiers = (tier.secrets for tier in getattr(self, "chain", ()))
         return traits.describe(error, credentials.in_settings().union(*of_tiers))
+
+    @contextmanager
+    def slots(self, source: Tier, destination: Tier) -> Iterator[Turn]:
+        """Hold a slot at both tiers; raise TierBusy where there is none for longer than this waits."""
+        turn = Turn([source, destination])
+        try:
+            if not turn.take(0):
+                with self.without_connection():
+                    if not turn.take(self.patience):
+                        raise TierBusy(source.name, destination.name)
+            yield turn
+        finally:
+            turn.end()
 
     def tell(self, signal: Signal, **facts: Any) -> None:
         tell(signal, self.row, **facts)

@@ -8,6 +8,7 @@ the same, in the same order, and each row is guarded for itself.
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,7 +25,9 @@ from .copies import Made
 from .exceptions import LeaseLost
 from .heartbeat import SharedHeartbeat
 from .reconcile import Reconciliation, chain_of, reconcile
+from .slots import Turn
 from .tier import Tier
+from .turns import by_turns
 
 if TYPE_CHECKING:
     from .models import StoredFile
@@ -32,20 +35,49 @@ if TYPE_CHECKING:
 #: Copies that are recorded at once, at most; and seconds for which one that is done waits for others.
 RECORDED_AT_ONCE = 50
 PATIENCE = 0.2
+#: Seconds after which a worker begins nothing more of a message: what others sent meanwhile has its turn.
+SHIFT = 30.0
 
 Destination = tuple[str, str]
 
 
-def work(pks: Sequence[int], *, own_process: bool = False) -> Iterator[int]:
-    """Do the work that these rows are owed, as ``reconcile`` does; yield the key of each that was worked on."""
-    done: set[int] = set()
+def work(
+    pks: Sequence[int],
+    *,
+    own_process: bool = False,
+    hand_on: Callable[[Sequence[int]], None] | None = None,
+) -> Iterator[int]:
+    """Do the work that these rows are owed, as ``reconcile`` does; yield the key of each that was worked on.
+
+    ``hand_on`` takes those that are not begun within a SHIFT; without it, all are done here.
+    """
+    ends_at = None if hand_on is None else time.monotonic() + SHIFT
+    left = dict.fromkeys(pks)
     if len(pks) > 1 and conf.get("FAST_PATHS") and not hooks.are_others_under_way():
-        for pk in _Batch(own_process=own_process).copy_all(pks):
-            done.add(pk)
+        for pk in _Batch(own_process=own_process, ends_at=ends_at).copy_all(pks):
+            del left[pk]
             yield pk
-    for pk in pks:
-        if pk not in done and reconcile(pk, own_process=own_process):
-            yield pk
+    # Those whose tier is at its limit are passed over, and waited for when nothing else is left to do.
+    for waits in (False, True):
+        busy: list[int] = []
+        while left and not _is_over(ends_at):
+            pk = next(iter(left))
+            del left[pk]
+            patience = _time_left(ends_at) if waits else 0
+            worked = reconcile(pk, own_process=own_process, patience=patience, when_busy=busy.append)
+            if worked and pk not in busy[-1:]:
+                yield pk
+        left |= dict.fromkeys(busy)
+    if left and hand_on is not None:
+        hand_on(list(left))
+
+
+def _time_left(ends_at: float | None) -> float | None:
+    return None if ends_at is None else max(ends_at - time.monotonic(), 0)
+
+
+def _is_over(ends_at: float | None) -> bool:
+    return _time_left(ends_at) == 0
 
 
 def drain(
@@ -56,8 +88,11 @@ def drain(
     ``again`` says whether a file is worked on once more that falls due once more meanwhile.
     """
     done, passed = 0, set[int]()
-    while batch := _due_ids(
-        conf.get("BATCH") if limit is None else min(conf.get("BATCH"), limit - done), chain, passed
+    while batch := catalog.due_ids(
+        timezone.now(),
+        conf.get("BATCH") if limit is None else min(conf.get("BATCH"), limit - done),
+        chain,
+        passed=passed,
     ):
         before = done
         for pk in work(batch, own_process=own_process):
@@ -69,22 +104,16 @@ def drain(
             return
 
 
-def _due_ids(count: int, chain: str | None, passed: set[int]) -> list[int]:
-    """Return ids of due rows, longest due first: those that were passed and are due again come last."""
-    due = catalog.due(timezone.now(), chain).values_list("pk", flat=True)
-    ids = list(due[:count])
-    if passed.intersection(ids):
-        ids = [pk for pk in due[: count + len(passed)] if pk not in passed][:count]
-    return ids
-
-
 class _Batch:
     """The plain copies among some rows' work."""
 
-    def __init__(self, *, own_process: bool) -> None:
+    def __init__(self, *, own_process: bool, ends_at: float | None) -> None:
         self._own_process = own_process
+        #: When no more copies are begun, by ``time.monotonic()``.
+        self._ends_at = ends_at
 
     def copy_all(self, pks: Iterable[int]) -> Iterator[int]:
+        """Make the copies; yield the keys of files that were worked on. The others stay due."""
         rows = catalog.claim_each(pks)
         destinations = {row.pk: tier for row in rows if (tier := _destination(row)) is not None}
         if others := [row for row in rows if row.pk not in destinations]:
@@ -99,13 +128,17 @@ class _Batch:
                 while running:
                     done = {future: running.pop(future) for future in self._wait(running)}
                     self._record(done)
-                    yield from (copy.row.pk for copy in done.values())
+                    yield from (copy.row.pk for copy in done.values() if not copy.attempt.was_busy)
+                    if _is_over(self._ends_at):
+                        self._give_back_unbegun(running)
             finally:
-                self._give_back([copy for future, copy in running.items() if future.cancel()])
+                self._give_back_unbegun(running)
 
-    def _give_back(self, copies: list[_Copy]) -> None:
-        """Leave to others, at once, what was not begun when this was interrupted."""
-        for copy in copies:
+    def _give_back_unbegun(self, running: dict[Future[Made], _Copy]) -> None:
+        """Leave to others, at once, what was not begun; the rest goes on running."""
+        for future in [future for future in running if future.cancel()]:
+            copy = running.pop(future)
+            self._heartbeat.done(copy.row)
             with suppress(LeaseLost):
                 catalog.wait(copy.row, timezone.now(), copy.row.stale)
 
@@ -116,14 +149,15 @@ class _Batch:
         by_destination: dict[Destination, list[_Copy]] = defaultdict(list)
         for copy in copies:
             by_destination[copy.row.chain, copy.destination.name].append(copy)
-        running = {}
+        lost: set[int] = set()
         for (_, tier), alike in by_destination.items():
-            lost = catalog.note_writing_each([copy.row for copy in alike], tier)
-            for copy in alike:
-                if copy.row.pk in lost:
-                    self._go_on(copy, partial(_raise, LeaseLost(f"{copy.row} was lost")))
-                else:
-                    running[_pool().submit(copy.make)] = copy
+            lost |= catalog.note_writing_each([copy.row for copy in alike], tier)
+        running = {}
+        for copy in by_turns(copies, lambda copy: copy.row.chain):
+            if copy.row.pk in lost:
+                self._go_on(copy, partial(_raise, LeaseLost(f"{copy.row} was lost")))
+            else:
+                running[copy.begin()] = copy
         return running
 
     def _wait(self, running: dict[Future[Made], _Copy]) -> Iterable[Future[Made]]:
@@ -131,7 +165,7 @@ class _Batch:
         done = wait(running, PATIENCE, FIRST_COMPLETED).done
         if not done:
             self._hang_up()
-            done = wait(running, return_when=FIRST_COMPLETED).done
+            done = wait(running, _time_left(self._ends_at) or None, FIRST_COMPLETED).done
         if len(done) < min(RECORDED_AT_ONCE, len(running)):
             done = wait(running, PATIENCE).done
         return list(done)[:RECORDED_AT_ONCE]
@@ -172,6 +206,7 @@ class _Batch:
         """Have the engine go on with the one file, or tell it what came of it."""
         self._heartbeat.done(copy.row)
         copy.attempt.heartbeat, copy.attempt.own_process = Attempt.HEARTBEAT, self._own_process
+        copy.attempt.patience = 0  # others wait to be recorded
         if not copy.reconciliation.run(work):
             reconcile(copy.row.pk, own_process=self._own_process)
 
@@ -186,10 +221,28 @@ class _Copy:
         self.attempt = Attempt(row, own_process=False, heartbeat=heartbeat.of)
         self.attempt.chain = chain_of(row)
         self.reconciliation = Reconciliation(self.attempt)
+        copies = self.reconciliation.copies
+        self._turn = Turn([copies.first_source(destination), destination])
 
-    def make(self) -> Made:
+    def begin(self) -> Future[Made]:
+        """Have the copy made in a thread of the pool, once there is a slot for it; until then it holds no thread."""
+        made: Future[Made] = Future()
+        made.add_done_callback(lambda _: self._turn.end())
+        self._turn.begin(partial(_pool().submit, self._make, made))
+        return made
+
+    def _make(self, made: Future[Made]) -> None:
         """Copy, in a thread of the pool, where the catalog is not asked."""
-        return self.reconciliation.copies.copy_from_any(self.destination, replace=False)
+        if not made.set_running_or_notify_cancel():
+            return
+        try:
+            copies = self.reconciliation.copies
+            result = copies.copy_from_any(self.destination, self._turn, replace=False)
+        except BaseException as error:  # noqa: BLE001 - raised by who asks for the result
+            made.set_exception(error)
+            del made  # it would lead to itself, by the error's traceback
+        else:
+            made.set_result(result)
 
 
 def _destination(row: StoredFile) -> Tier | None:

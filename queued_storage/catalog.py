@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.db.models import F, Min, Q, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
 from . import conf
 from .chain import Chain
 from .exceptions import ConfigurationError, CustodyError, LeaseLost, NameTaken
+from .turns import in_turn
 
 if TYPE_CHECKING:
     from .models import LostAttempt, StoredFile
@@ -110,9 +110,20 @@ def in_transaction() -> bool:
     return connections[database()].in_atomic_block
 
 
-def deleted_names(chain: str) -> set[str]:
-    """Return the names of deleted files that a tier may still list."""
-    return set(files().filter(chain=chain, state="deleted").values_list("name", flat=True))
+def deleted_among(chain: str, names: Collection[str]) -> set[str]:
+    """Return those of the names that are of deleted files, which a tier may still list; memory is bounded."""
+    deleted = files().filter(chain=chain, state="deleted").values_list("name", flat=True)
+    if (
+        len(names) > MAX_KEYS
+    ):  # most chains have few tombstones: one query instead of one for each MAX_KEYS names
+        few = list(deleted[: MAX_KEYS + 1])
+        if len(few) <= MAX_KEYS:
+            return set(few).intersection(names)
+    keys = map(_stored_file().key_of, names)
+    found: set[str] = set()
+    while batch := list(islice(keys, MAX_KEYS)):
+        found.update(deleted.filter(key__in=batch))
+    return found
 
 
 def is_staged(base: str) -> bool:
@@ -132,8 +143,38 @@ def aliases() -> list[str]:
 
 
 def due(now: datetime, chain: str | None = None) -> QuerySet[StoredFile]:
-    """Return the rows (of one chain) that are owed work which nobody is doing, longest owed first."""
-    return _of(chain, files().filter(_claimable(now))).order_by("due_at", "pk")
+    """Return the rows (of one chain) that are owed work which nobody is doing, longest owed first.
+
+    Of all chains it takes the longer the more are due; ``due_ids`` does not.
+    """
+    owed = files().filter(_claimable(now))
+    return (owed if chain is None else owed.filter(chain=chain)).order_by("due_at", "pk")
+
+
+def due_ids(
+    now: datetime, count: int, chain: str | None = None, *, passed: Collection[int] = frozenset()
+) -> list[int]:
+    """Return keys of due rows, ``count`` at most: chains take turns and share the count; ``passed`` are left out."""
+    hungry = aliases() if chain is None else [chain]
+    found: dict[str, list[tuple[datetime, int]]] = {}
+    share, left = 0, count
+    while hungry and left > 0:  # what some do not need is shared out among the others
+        share -= -left // len(hungry)
+        found |= {alias: _longest_due(now, share, alias, passed) for alias in hungry}
+        hungry = [alias for alias in hungry if len(found[alias]) == share]
+        left = count - sum(map(len, found.values()))
+    # Whose file is owed longest begins.
+    return [pk for _, pk in islice(in_turn(sorted(found.values())), count)]
+
+
+def _longest_due(
+    now: datetime, count: int, chain: str, passed: Collection[int]
+) -> list[tuple[datetime, int]]:
+    rows: QuerySet[Any, tuple[datetime, int]] = due(now, chain).values_list("due_at", "pk")  # type: ignore[assignment]
+    found = list(rows[:count])
+    if any(pk in passed for _, pk in found):  # those that were passed and are due again come last
+        found = [row for row in rows[: count + len(passed)] if row[1] not in passed][:count]
+    return found
 
 
 def live_after(pk: int, chain: str, prefix: str = "") -> QuerySet[StoredFile]:
@@ -150,12 +191,7 @@ def in_hand(now: datetime, chain: str) -> QuerySet[StoredFile]:
 
     A save that replaces what an attempt works on puts the row off by a lease at most.
     """
-    return _of(chain, files().filter(due_at__lte=now + _lease()))
-
-
-def _of(chain: str | None, owed: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
-    """Return those of the chain. The column itself would have SQLite look through the chain's files, by its index."""
-    return owed if chain is None else owed.alias(_chain=Coalesce("chain", Value(""))).filter(_chain=chain)
+    return files().filter(chain=chain, due_at__lte=now + _lease())
 
 
 def _claimable(now: datetime) -> Q:

@@ -13,8 +13,9 @@ from django.db import DatabaseError
 from . import catalog, conditional, copying, disk, outage, signals, traits
 from .attempt import Attempt
 from .contenders import Contenders
-from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure
+from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure, TierBusy
 from .heartbeat import Heartbeat
+from .slots import Turn
 from .tier import Tier
 
 if TYPE_CHECKING:
@@ -46,21 +47,27 @@ class Copies:
     def make_each(self, names: tuple[str, ...]) -> None:
         """Copy to every tier that lacks the file; one that is down does not keep the others from theirs."""
         failure: Exception | None = None
+        busy: TierBusy | None = None
         for name in names:
             try:
                 self._make(self.chain[name])
             except (LeaseLost, DatabaseError):
                 raise
+            except TierBusy as error:
+                busy = error
             except Exception as error:  # noqa: BLE001 - raised below, once the other tiers had their turn
                 failure = failure or self.attempt.named(self.chain[name], error)
         if failure is not None:
             raise failure
+        if busy is not None:
+            raise busy
 
     def _make(self, destination: Tier) -> None:
         self.contenders.fence_off(destination)
         may_hold_other_bytes = destination.name in self.row.stale
-        catalog.note_writing(self.row, destination.name, in_place=copying.writes_in_place(destination))
-        made = self.copy_from_any(destination, replace=may_hold_other_bytes)
+        with self.attempt.slots(self.first_source(destination), destination) as turn:
+            catalog.note_writing(self.row, destination.name, in_place=copying.writes_in_place(destination))
+            made = self.copy_from_any(destination, turn, replace=may_hold_other_bytes)
         catalog.record_copy(self.row, self.chain, destination.name, **made.facts)
         self.recorded(destination, made)
 
@@ -77,10 +84,19 @@ class Copies:
             remote=destination.storage,
         )
 
-    def copy_from_any(self, destination: Tier, *, replace: bool) -> Made:
-        """Copy from the first tier that gives the file; raise what the last one said."""
+    def first_source(self, destination: Tier) -> Tier:
+        """Return the tier that is asked for the file first; of a file that lies nowhere, the destination."""
+        return next(iter(self.attempt.tiers_with_copies()), destination)
+
+    def copy_from_any(self, destination: Tier, turn: Turn, *, replace: bool) -> Made:
+        """Copy from the first tier that gives the file; raise what the last one said.
+
+        ``turn`` has slots at the destination and at the first source.
+        """
         failure: Exception = PermanentFailure("no tier holds a verified copy of it")
         for source in self.attempt.tiers_with_copies():
+            if not turn.change([source, destination], self.attempt.patience):
+                raise TierBusy(source.name, destination.name)
             try:
                 times = self._times(source)  # before the copy: reading the file changes one of them
                 modified_at = times.get("modified_at", self.row.modified_at)

@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 from . import catalog, conf, hooks
 from .chain import chains
 from .reconcile import reconcile
+from .turns import by_turns
 
 if TYPE_CHECKING:
     from .models import StoredFile
@@ -67,11 +68,19 @@ def _hint(row: StoredFile, using: str, *, is_put_off: bool) -> None:
 
 
 def sweep(chain: str | None = None) -> int:
-    """Dispatch everything (of one chain) that is due and that nobody is working on; return how many files that were."""
-    ids = catalog.due(timezone.now(), chain).values_list("pk", flat=True)[:MAX_SWEPT]
-    count = sum(_dispatch(batch) for batch in _batches(ids.iterator()))
+    """Dispatch what is due (of one chain) and nobody is working on; return how many files that were.
+
+    Chains take turns, and share what one sweep sends.
+    """
+    count = sum(_dispatch(batch) for batch in _batches(catalog.due_ids(timezone.now(), MAX_SWEPT, chain)))
     prune()
     return count
+
+
+def hand_on(ids: Sequence[int]) -> None:
+    """Send off, behind what others wait for, what a worker did not come to."""
+    for batch in _batches(ids):
+        _dispatch(batch)
 
 
 def prune() -> int:
@@ -110,7 +119,8 @@ class _Hint(hooks.AfterCommit):
 def _send(hints: list[_Hint]) -> None:
     if put_off := {hint.row.pk for hint in hints if hint.is_put_off}:
         catalog.make_due(put_off)
-    for batch in _batches(dict.fromkeys(hint.row.pk for hint in hints)):
+    rows = {hint.row.pk: hint.row for hint in hints}.values()
+    for batch in _batches(row.pk for row in by_turns(rows, lambda row: row.chain)):
         _dispatch(batch)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from django.tasks import task
 
-from . import batch, conf
+from . import batch, conf, dispatch
 
 
 @task()
 def reconcile(ids: list[int]) -> None:
     """Do the work that these rows are owed."""
-    for _ in batch.work(ids):
+    for _ in batch.work(ids, hand_on=dispatch.hand_on):
         pass
 
 

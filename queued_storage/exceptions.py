@@ -71,6 +71,15 @@ class CopiesDiffer(QueuedStorageError):
         )
 
 
+class TierBusy(QueuedStorageError):
+    """As many copies as its CONCURRENCY allows go to or from a tier; the file has its turn later."""
+
+    def __init__(self, *tiers: str) -> None:
+        super().__init__(
+            f"as many copies as CONCURRENCY allows go on between {' and '.join(map(repr, tiers))}"
+        )
+
+
 class PermanentFailure(QueuedStorageError):
     """Trying again cannot help; the message is kept as the file's reason."""
 

@@ -110,7 +110,9 @@ class StoredFile(models.Model):
         # indexes: what is asked all day costs the same however much is settled, and to settle a file writes less.
         # MariaDB and MySQL index all rows; the conditions are in the queries too, and each index serves without.
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="queued_storage_due"),
+            models.Index(
+                fields=["chain", "due_at"], condition=Q(due_at__isnull=False), name="queued_storage_due"
+            ),
             models.Index(
                 fields=["chain", "state", "due_at", "saved_at"],
                 # Spelled as alternatives, of which SQLite sees that each query names one.

@@ -193,19 +193,20 @@ class Reader:
                 found = True
                 directories.update(below)
                 names.update(name for name in here if not is_staging(name))
-        listing = sorted(directories), sorted(names - self._deleted_in(path))
+        listing = sorted(directories), sorted(names - self._deleted_in(path, names))
         if failures:
             raise IncompleteListing(self.chain.alias, path, failures, listing)
         if not found:
             raise FileNotFoundError(f"Chain {self.chain.alias!r} has no directory {path!r}.")
         return listing
 
-    def _deleted_in(self, path: str) -> set[str]:
+    def _deleted_in(self, path: str, names: Iterable[str]) -> set[str]:
+        """Return those of the names, which were listed there, that are of deleted files."""
         if not self.catalogued:
             return set()
         prefix = path.strip("/") + "/" if path.strip("/.") else ""
-        deleted = catalog.deleted_names(self.chain.alias)
-        return {name.removeprefix(prefix) for name in deleted if name.startswith(prefix)}
+        deleted = catalog.deleted_among(self.chain.alias, [prefix + name for name in names])
+        return {name.removeprefix(prefix) for name in deleted}
 
     # ---- the answer ----
 

@@ -26,6 +26,7 @@ from .exceptions import (
     NoPatience,
     PermanentFailure,
     QueuedStorageError,
+    TierBusy,
     TierUnavailable,
     UnknownChain,
 )
@@ -42,11 +43,19 @@ logger = logging.getLogger("queued_storage")
 ROUNDS = 3
 
 
-def reconcile(pk: int, *, deadline: float | None = None, own_process: bool = False) -> bool:
+def reconcile(
+    pk: int,
+    *,
+    deadline: float | None = None,
+    own_process: bool = False,
+    patience: float | None = None,
+    when_busy: Callable[[int], None] = lambda pk: None,
+) -> bool:
     """Do the work that the file of this row is owed, if any is due and nobody is at it; return whether it was.
 
     ``deadline`` bounds, in seconds, what is waited for lower tiers. ``own_process`` says that nobody else uses this
-    thread's database connections, so that none is kept open while bytes flow.
+    thread's database connections, so that none is kept open while bytes flow. ``patience`` bounds, in seconds, what is
+    waited for a tier that is at its CONCURRENCY; ``when_busy`` is told of a file that stays due for that.
 
     Inside a transaction of another database that a tier would join, nothing is done, and all stays owed: a rollback
     would take back copies and removals that the catalog has recorded.
@@ -56,7 +65,10 @@ def reconcile(pk: int, *, deadline: float | None = None, own_process: bool = Fal
     worked = False
     while (row := catalog.claim(pk)) is not None:
         worked = True
-        if Reconciliation(Attempt(row, deadline, own_process=own_process)).run():
+        attempt = Attempt(row, deadline, own_process=own_process, patience=patience)
+        if Reconciliation(attempt).run():
+            if attempt.was_busy:
+                when_busy(pk)
             return True
         # Replaced or deleted meanwhile: the loop looks at what the row says now.
     return worked
@@ -122,6 +134,9 @@ class Reconciliation:
             catalog.wait(self.row, error.until, stale=error.stale)
         except NoPatience as error:
             catalog.leave(self.row, str(error), lingers=self.attempt.lingers)
+        except TierBusy as error:
+            self.attempt.was_busy = True
+            catalog.leave(self.row, str(error))
         except UnknownChain as error:
             catalog.postpone(self.row, str(error))
             self.attempt.tell(signals.transfer_failed, error=str(error), final=False)

@@ -100,6 +100,10 @@ class TierSettings(Shape):
     #: What it costs, for ``tiers simulate`` alone: ``gb_month`` (a gigabyte for a month), ``put_1000`` and ``get_1000``
     #: (1,000 files written or read), ``egress_gb`` (a gigabyte that is read).
     PRICE: PriceSettings | None = None
+    #: How many copies go to or from the tier at a time, in each worker process of each host: all of them together may
+    #: make as many times that. Files that wait for it keep no thread from those of other tiers. None: THREADS to a disk
+    #: or S3, elsewhere one for each message that the process works on.
+    CONCURRENCY: Annotated[int, Field(ge=1, strict=True)] | None = None
 
     @model_validator(mode="after")
     def names_one_storage(self) -> Self:
@@ -326,6 +330,7 @@ _EXAMPLES = {
     "get_1000": "a price, 0 or more",
     "egress_gb": "a price, 0 or more",
     "PRICE": '"PRICE": {"gb_month": 0.023, "put_1000": 0.005, "get_1000": 0.0004, "egress_gb": 0.09}',
+    "CONCURRENCY": "a whole number of copies at a time, 1 or more, or None",
     "SPILL": "True or False",
     "TIMEOUT": "a number of seconds above 0, or None",
     "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',

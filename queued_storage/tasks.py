@@ -65,7 +65,8 @@ _line = _Line()
 @shared_task(name=RECONCILE, ignore_result=True, acks_late=True)
 def reconcile(*ids: int) -> None:
     """Do the work that these rows are owed; ids that nobody knows, or that are owed nothing, are passed over."""
-    for _ in batch.work(ids, own_process=not current_app.conf.task_always_eager):
+    is_worker = not current_app.conf.task_always_eager
+    for _ in batch.work(ids, own_process=is_worker, hand_on=dispatch.hand_on if is_worker else None):
         pass
 
 

@@ -26,6 +26,8 @@ class Tier:
         self.read_only = config.READ_ONLY
         self.exclusive = config.EXCLUSIVE
         self.timeout = config.TIMEOUT
+        #: How many copies to or from it one process makes at a time; None is as many as there are.
+        self.concurrency = config.CONCURRENCY
         #: Whether a save waits until the disk has the file, and whether a copy does.
         self.fsync = config.FSYNC is True
         self.syncs_copies = config.FSYNC is not False

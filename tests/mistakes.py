@@ -22,9 +22,12 @@ BACKEND_EXAMPLE = 'Write "BACKEND": "dotted.path.of.a.class".'
 OPTIONS_EXAMPLE = 'Write "OPTIONS": {…}, a dict of arguments.'
 POLICY_EXAMPLE = 'Write "POLICY": "transfer-and-delete", another policy\'s name, or None.'
 SECONDS = "Write a number of seconds above 0, or None."
+COPIES = "Write a whole number of copies at a time, 1 or more, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
 POLICY_NAMES = "Known: 'delayed', 'rules', 'transfer', 'transfer-and-delete'."
-TIER_KEYS = "Known: 'BACKEND', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'STORAGE', 'TIMEOUT'."
+TIER_KEYS = "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', " + (
+    "'STORAGE', 'TIMEOUT'."
+)
 OWN_PLACE = "Give it a folder, bucket or prefix of its own, or remove one of the two."
 OWN_OR_READ = "Give it a folder, bucket or prefix of its own, or make it READ_ONLY in one of the two."
 
@@ -234,6 +237,21 @@ TIERS = [
         disk("x", TIMEOUT=float("inf")),
         Told(f"{X}['TIMEOUT']", "should be a finite number.", SECONDS),
         id="timeout-endless",
+    ),
+    tier(
+        disk("x", CONCURRENCY=0),
+        Told(f"{X}['CONCURRENCY']", "should be greater than or equal to 1.", COPIES),
+        id="concurrency-zero",
+    ),
+    tier(
+        disk("x", CONCURRENCY=True),
+        Told(f"{X}['CONCURRENCY']", "is not a whole number.", COPIES),
+        id="concurrency-bool",
+    ),
+    tier(
+        disk("x", CONCURRENCY=1.5),
+        Told(f"{X}['CONCURRENCY']", "is not a whole number.", COPIES),
+        id="concurrency-half",
     ),
     tier(
         {"STORAGE": "defualt"},

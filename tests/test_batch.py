@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -158,6 +160,32 @@ def test_two_chains(catalog_db: str, make_chain: Any) -> None:
     work()
     assert {row.state for row in catalog.files()} == {"settled"}
     assert len(names) == 2 * COUNT == catalog.files().count()
+
+
+def test_chains_take_turns(catalog_db: str, make_chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither waits until the other's are copied."""
+    monkeypatch.setattr(batch, "_pools", {os.getpid(): ThreadPoolExecutor(1)})
+    save_many(make_chain(["near", "far"]))
+    few = save_many(make_chain(["here", "there"], alias="other"), 3)
+    copied: list[tuple[str, str]] = []
+    copy = copying.copy
+
+    def note(source: Any, destination: Any, told: Any, **options: Any) -> Any:
+        copied.append((destination.name, told.name))
+        return copy(source, destination, told, **options)
+
+    monkeypatch.setattr(copying, "copy", note)
+    work()
+    assert [("there", name) for name in few] == copied[1:6:2]
+
+
+def test_drain_has_chains_take_turns(catalog_db: str, make_chain: Any, settings: Any) -> None:
+    settings.QUEUED_STORAGE_BATCH = 6
+    save_many(make_chain(["near", "far"]))
+    other = make_chain(["here", "there"], alias="other")
+    few = save_many(other, 3)
+    assert len(list(batch.drain(limit=6, own_process=False))) == 6
+    assert [other.state(name) for name in few] == ["settled"] * 3
 
 
 def test_policy_that_has_the_file_looked_at_again(catalog_db: str, make_chain: Any, settings: Any) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from queued_storage import catalog
@@ -232,6 +233,40 @@ class TestDue:
         later = record(chain, "later.txt")
         catalog.files().filter(pk=later.pk).update(due_at=timezone.now() + timedelta(seconds=9))
         assert [row.name for row in catalog.due(timezone.now())] == ["due.txt"]
+
+    @pytest.fixture
+    def backlog(self, chain, make_chain, clock):
+        """Many due files of one chain, and a few of another that are owed since later."""
+        other = make_chain(alias="other").chain
+        for number in range(12):
+            record(chain, f"{number:02}.txt")
+        clock.shift(1)
+        for name in "ab":
+            record(other, name)
+        clock.shift(1)
+        return timezone.now()
+
+    def named(self, ids):
+        names = dict(catalog.files().values_list("pk", "name"))
+        return [names[pk].removesuffix(".txt") for pk in ids]
+
+    def test_chains_take_turns(self, backlog):
+        assert self.named(catalog.due_ids(backlog, 100))[:6] == ["00", "a", "01", "b", "02", "03"]
+        assert len(catalog.due_ids(backlog, 100)) == 14
+
+    @pytest.mark.parametrize(("count", "few"), [(1, 0), (2, 1), (5, 2), (13, 2)])
+    def test_chains_share_the_count(self, backlog, count, few):
+        found = self.named(catalog.due_ids(backlog, count))
+        assert len(found) == len(set(found)) == count
+        assert len({"a", "b"}.intersection(found)) == few
+
+    def test_one_chain_has_all_of_the_count(self, backlog):
+        assert self.named(catalog.due_ids(backlog, 5, "media")) == ["00", "01", "02", "03", "04"]
+        assert self.named(catalog.due_ids(backlog, 5, "other")) == ["a", "b"]
+
+    def test_those_that_were_passed_are_left_out(self, backlog):
+        passed = set(catalog.due_ids(backlog, 6))
+        assert self.named(catalog.due_ids(backlog, 6, passed=passed)) == ["04", "05", "06", "07", "08", "09"]
 
     def test_abandoned_row_is_due_again(self, chain, clock):
         catalog.claim(record(chain).pk)
@@ -461,11 +496,32 @@ class TestDelete:
         new = record(chain)
         assert (new.pk, new.generation, new.state, new.tiers) == (old.pk, 3, "pending", ["disk"])
 
-    def test_deleted_names_are_told(self, chain):
+    def test_deleted_ones_among_names_are_told(self, chain):
         record(chain, "kept.txt")
-        record(chain, "gone.txt")
-        catalog.tombstone(chain, "gone.txt")
-        assert catalog.deleted_names("media") == {"gone.txt"}
+        for name in ("gone.txt", "elsewhere.txt"):
+            record(chain, name)
+            catalog.tombstone(chain, name)
+        assert catalog.deleted_among("media", ["gone.txt", "kept.txt", "unknown.txt"]) == {"gone.txt"}
+
+    @pytest.mark.parametrize("tombstones", [3, 4, 5, 9])
+    def test_deleted_ones_are_told_of_more_names_than_one_query_asks_for(
+        self, chain, monkeypatch, django_assert_max_num_queries, catalog_db, tombstones
+    ):
+        monkeypatch.setattr(catalog, "MAX_KEYS", 4)
+        gone = {f"{number}.txt" for number in range(tombstones)}
+        for name in gone:
+            catalog.tombstone(chain, name)
+        with django_assert_max_num_queries(1 if tombstones <= 4 else 1 + 4, using=catalog_db):
+            assert catalog.deleted_among("media", {*gone, *"abc"} | {"x.txt"}) == gone
+
+    def test_many_tombstones_are_never_all_in_memory(self, chain, monkeypatch, catalog_db):
+        monkeypatch.setattr(catalog, "MAX_KEYS", 4)
+        for number in range(20):
+            catalog.tombstone(chain, f"{number}.txt")
+        with CaptureQueriesContext(connections[catalog_db]) as queries:
+            assert catalog.deleted_among("media", ["1.txt", *"abcdef"]) == {"1.txt"}
+        for query in queries:
+            assert " LIMIT 5" in query["sql"] or " IN (" in query["sql"]
 
     def test_tombstone_that_rolls_back_leaves_the_file(self, chain, catalog_db):
         row = record(chain)

@@ -256,6 +256,25 @@ class TestSweep:
         assert dispatch.sweep() == 5
         assert [len(call) for call in calls] == [2, 2, 1]
 
+    def test_chain_with_few_files_does_not_wait_for_one_with_many(
+        self, storage, make_chain, calls, settings, monkeypatch
+    ):
+        monkeypatch.setattr(dispatch, "MAX_SWEPT", 12)
+        settings.QUEUED_STORAGE_BATCH = 10
+        save(storage, *(f"{number}.txt" for number in range(30)))
+        few = save(make_chain(["here", "there"], alias="other"), *"abcde")
+        calls.clear()
+        assert dispatch.sweep() == 12
+        assert set(few) < set(calls[0])
+
+    def test_chains_of_a_transaction_take_turns(self, storage, make_chain, calls, settings):
+        settings.QUEUED_STORAGE_BATCH = 4
+        other = make_chain(["here", "there"], alias="other")
+        with transaction.atomic():
+            many = save(storage, *"abcdef")
+            few = save(other, *"ab")
+        assert calls == [[many[0], few[0], many[1], few[1]], many[2:]]
+
     def test_one_chain(self, storage, make_chain, calls):
         other = make_chain(["here", "there"], alias="other")
         save(storage, "a.txt")

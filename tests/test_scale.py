@@ -54,7 +54,6 @@ def many(catalog_db: str, make_chain: Any) -> str:
 def queries(now: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
     files = catalog.files()
     of_chain = files.filter(chain="media")
-    yield "due", catalog.due(now).values("pk")[:100]
     yield "due", catalog.due(now, "media").values("pk")[:100]
     yield "due", catalog.in_hand(now, "media").values("pk")
     yield "unsettled", of_chain.filter(state="pending").values("tiers")

@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 #: What only looks.
 LOOKS = frozenset({
-    "aliases", "database", "deleted_names", "due", "files", "find", "first_state", "has_lost_older", "holds", "in_hand",
+    "aliases", "database", "deleted_among", "due", "files", "find", "first_state", "has_lost_older", "holds", "in_hand",
     "in_transaction", "is_staged", "may_write", "states",
 })  # fmt: skip
 OS_STEPS = ("link", "replace", "rename", "unlink", "remove", "fsync", "mkdir", "rmdir")
