@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.db.models import F, Min, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from . import conf
@@ -182,7 +183,9 @@ def live_after(pk: int, chain: str, prefix: str = "") -> QuerySet[StoredFile]:
 
     SQLite returns names that differ from the prefix in case alone, too.
     """
-    rows = _of(chain, files().filter(pk__gt=pk)).exclude(state="deleted").order_by("pk")
+    # The column itself would have SQLite look through all of the chain, by its index, for each page.
+    of_chain = files().alias(_chain=Coalesce("chain", Value(""))).filter(_chain=chain, pk__gt=pk)
+    rows = of_chain.exclude(state="deleted").order_by("pk")
     return rows.filter(name__startswith=prefix) if prefix else rows
 
 

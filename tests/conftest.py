@@ -84,7 +84,10 @@ def is_of_more_storages(item: pytest.Item, params: Mapping[str, Any]) -> bool:
     """Tell whether the test is one of a server that others show as well, or of the second and third database."""
     if not {"documents", "wire"}.isdisjoint(item.path.parts):
         return True
-    if item.path.name in ("test_database.py", "test_database_tier.py") and params.get("catalog_db", "default") != "default":
+    if (
+        item.path.name in ("test_database.py", "test_database_tier.py")
+        and params.get("catalog_db", "default") != "default"
+    ):
         return True
     return not MORE_STORAGES.isdisjoint(value for value in params.values() if isinstance(value, str))
 
