@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from typing import Any, NamedTuple
 
+from .heads import Answer
+
 #: Idle connections that are kept to a server.
 KEPT = 32
 
@@ -66,7 +68,7 @@ class Connections:
     ) -> Exchange:
         try:
             _send(connection, f"{method} {target}", headers or {}, body)
-            response = HTTPResponse(connection.sock, method=method)
+            response = Answer(connection.sock, method=method)
             response.begin()
             return Exchange(response, connection, self)
         except BaseException:

@@ -64,9 +64,12 @@ def find(source: Any, destination: Any, name: str) -> Object | None:
         exchange = line.ask("HEAD", key, {})
         exchange.read()
         headers = exchange.headers
-        if exchange.status != HTTPStatus.OK or headers.get("Content-Encoding") == "gzip":
+        size, etag = headers.get("Content-Length"), headers.get("ETag")
+        if exchange.status != HTTPStatus.OK or not (size and etag):
+            return None
+        if headers.get("Content-Encoding") == "gzip":
             return None  # readers of what is packed get other bytes than the server has
-        found = Object(source.bucket_name, key, int(headers["Content-Length"]), headers["ETag"])
+        found = Object(source.bucket_name, key, int(size), etag)
         return found if _heeds_conditions(other, destination) else None
     except BROKEN:
         return None

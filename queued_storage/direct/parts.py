@@ -185,7 +185,7 @@ class _Upload:
         if self._checksums:
             headers |= {"x-amz-checksum-crc32": crc32(body), "x-amz-sdk-checksum-algorithm": "CRC32"}
         exchange, _ = self._ask(number, headers, body, hashlib.sha256(body).hexdigest())
-        told = {"ETag": exchange.headers["ETag"], "PartNumber": number}
+        told = {"ETag": exchange.headers.get("ETag"), "PartNumber": number}
         if kept := exchange.headers.get("x-amz-checksum-crc32"):
             told["ChecksumCRC32"] = kept
         return told

@@ -1,0 +1,84 @@
+"""Heads of answers are read as http.client reads them."""
+
+from __future__ import annotations
+
+import io
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+
+import pytest
+
+from queued_storage.direct.heads import Answer
+
+OK = b"HTTP/1.1 200 OK\r\n"
+HEADS = {
+    "plain": OK + b'ETag: "a"\r\nContent-Length: 4\r\n\r\nbody',
+    "spaces and case": OK + b"x-AMZ-Some-Thing:  a b \t\r\ncontent-LENGTH:4\r\n\r\nbody",
+    "line ends of old": b"HTTP/1.1 200 OK\nContent-Length: 4\n\nbody",
+    "no reason": b"HTTP/1.1 404\r\nContent-Length: 4\r\n\r\nbody",
+    "chunked": OK + b"Transfer-Encoding: Chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n",
+    "until the end": OK + b"\r\nbody",
+    "closing": OK + b"Connection: Close\r\nContent-Length: 4\r\n\r\nbody",
+    "nothing": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "unchanged": b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n',
+    "continued": b"HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n" + OK + b"Content-Length: 4\r\n\r\nbody",
+    "old server": b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody",
+    "old server that stays": b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\nbody",
+    "senseless length": OK + b"Content-Length: -4\r\n\r\nbody",
+    "not English": OK + "X-Name: Gr\u00fc\u00dfe\r\nContent-Length: 4\r\n\r\nbody".encode("latin-1"),
+}
+
+
+class Socket:
+    def __init__(self, sent: bytes) -> None:
+        self.sent = sent
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self.sent)
+
+
+def begun(kind: type[HTTPResponse], sent: bytes, method: str) -> Any:
+    answer: Any = kind(Socket(sent), method=method)  # type: ignore[arg-type]
+    answer.begin()
+    return answer
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("sent", HEADS.values(), ids=HEADS.keys())
+def test_answer_is_read_as_http_client_reads_it(sent: bytes, method: str) -> None:
+    own, stock = (begun(kind, sent, method) for kind in (Answer, HTTPResponse))
+    for fact in ("status", "reason", "version", "chunked", "length", "will_close"):
+        assert (fact, getattr(own, fact)) == (fact, getattr(stock, fact))
+    for name, value in stock.headers.items():
+        assert own.headers.get(name) == value.strip()  # as RFC 9110 has it
+    assert len(own.headers) == len(stock.headers)
+    assert own.read() == stock.read()
+    assert own.isclosed() == stock.isclosed()
+
+
+def test_field_that_comes_twice_has_both_values() -> None:
+    assert begun(Answer, OK + b"Vary: a\r\nvary: b\r\n\r\n", "GET").headers.get("VARY") == "a, b"
+
+
+def test_field_that_is_not_there() -> None:
+    headers = begun(Answer, OK + b"\r\n", "GET").headers
+    assert (headers.get("ETag"), headers.get("ETag", "")) == (None, "")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        OK,
+        OK + b"Content-Length: 4\r\n",
+        OK + b"no field\r\n\r\n",
+        OK + b"X-One: 1\r\n folded\r\n\r\n",
+        OK + b"X-Long: " + b"a" * 65_536 + b"\r\n\r\n",
+        OK + b"X: 1\r\n" * 101 + b"\r\n",
+    ],
+)
+def test_g8_what_is_no_head_is_a_broken_connection(sent: bytes) -> None:
+    with pytest.raises(HTTPException):
+        begun(Answer, sent, "GET")
