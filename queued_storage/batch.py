@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from . import catalog, conditional, conf, disk, hooks, traits
+from . import catalog, conditional, conf, disk, hooks, tracing, traits
 from .attempt import Attempt
 from .copies import Made
 from .exceptions import LeaseLost
@@ -228,7 +228,7 @@ class _Copy:
         """Have the copy made in a thread of the pool, once there is a slot for it; until then it holds no thread."""
         made: Future[Made] = Future()
         made.add_done_callback(lambda _: self._turn.end())
-        self._turn.begin(partial(_pool().submit, self._make, made))
+        self._turn.begin(partial(_pool().submit, tracing.carried(partial(self._make, made))))
         return made
 
     def _make(self, made: Future[Made]) -> None:

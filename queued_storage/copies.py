@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
 
-from . import catalog, conditional, copying, disk, outage, signals, traits
+from . import catalog, conditional, copying, disk, outage, signals, tracing, traits
 from .attempt import Attempt
 from .contenders import Contenders
 from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure, TierBusy
@@ -27,6 +28,8 @@ class Made:
     """A copy that is at its destination, and not yet in the catalog."""
 
     source: Tier
+    #: How long it took.
+    seconds: float
     #: What the row is to say of the file from now on.
     facts: dict[str, Any]
     #: Whether the project's own code, where that made the copy, wants the source's one gone.
@@ -82,6 +85,7 @@ class Copies:
             destination=destination.name,
             local=made.source.storage,
             remote=destination.storage,
+            seconds=made.seconds,
         )
 
     def first_source(self, destination: Tier) -> Tier:
@@ -103,9 +107,11 @@ class Copies:
                 content = copying.Content(
                     self.row.name, self.row.content_type, self.row.size, self.row.digest, modified_at
                 )
+                begun = time.perf_counter()
                 copied = self._copy(source, destination, content, replace=replace)
+                seconds = time.perf_counter() - begun
                 facts = {"size": copied.size, "digest": copied.digest, **times}
-                return Made(source, facts, gives_up_source=copied.gives_up_source)
+                return Made(source, seconds, facts, gives_up_source=copied.gives_up_source)
             except Exception as error:
                 # A destination may say as well that something of its own is missing.
                 if not traits.is_missing(error) or _has(source, self.row.name):
@@ -117,8 +123,9 @@ class Copies:
         self, source: Tier, destination: Tier, content: copying.Content, *, replace: bool
     ) -> copying.Copy:
         row, policy = self.row, self.chain.policy_of(self.row, self.row.policy)
-        with self.attempt.heartbeat(row) as heartbeat, self.attempt.without_connection():
-            return copying.copy(
+        traced = tracing.copy(chain=row.chain, file=row.pk, source=source.name, destination=destination.name)
+        with traced as tell, self.attempt.heartbeat(row) as heartbeat, self.attempt.without_connection():
+            copied = copying.copy(
                 source,
                 destination,
                 content,
@@ -129,6 +136,8 @@ class Copies:
                 progress=heartbeat.progress,
                 publishing=partial(self._publishing, destination, heartbeat),
             )
+            tell(copied.size)
+            return copied
 
     @contextmanager
     def _publishing(self, destination: Tier, heartbeat: Any) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from django.core.cache import caches
 from django.db import DatabaseError
 
-from . import bounded, conf, traits
+from . import bounded, conf, logs, traits
 from .exceptions import NoPatience, QueuedStorageError, TierUnavailable
 from .tier import Tier
 
@@ -124,6 +124,8 @@ def is_down(tier: Tier) -> bool:
 
 def mark_down(tier: Tier) -> None:
     key, seconds = _key(tier), conf.get("DOWN_FOR")
+    if _Memory.down_until.get(key, 0) <= time.monotonic():
+        logs.warning("tier_down", chain=tier.chain, tier=tier.name, seconds=seconds)
     _Memory.down_until[key] = time.monotonic() + seconds
     _in_cache(lambda cache: cache.set(key, True, seconds))
 

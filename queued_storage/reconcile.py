@@ -6,14 +6,13 @@ follows from the catalog and from what the tiers hold, never from how an earlier
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from . import catalog, conf, hooks, signals, staging, traits
+from . import catalog, conf, hooks, logs, signals, staging, traits
 from .attempt import Attempt
 from .chain import Assessment, Chain, chains
 from .contenders import Contenders, Waiting
@@ -35,9 +34,6 @@ from .tier import Tier
 
 if TYPE_CHECKING:
     from .models import StoredFile
-
-
-logger = logging.getLogger("queued_storage")
 
 #: How often copies are made again, in one attempt, that are gone when another is to be released.
 ROUNDS = 3
@@ -149,7 +145,9 @@ class Reconciliation:
             for tier in self.attempt.touched.values():
                 self.copies.undo(tier)
         except Exception as error:  # noqa: BLE001 - then it stays noted as an attempt that may write
-            logger.warning("cannot look at a lost copy file=%s error=%s", self.row.pk, type(error).__name__)
+            logs.warning(
+                "lost_copy_unseen", chain=self.row.chain, file=self.row.pk, error=type(error).__name__
+            )
             return False
         return not self.attempt.lingers
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -18,9 +17,7 @@ from celery._state import (  # type: ignore[attr-defined]
 from celery.signals import before_task_publish, task_sent
 from celery.utils.threads import LocalStack
 
-from . import batch, bounded, conf, dispatch, traits
-
-logger = logging.getLogger("queued_storage")
+from . import batch, bounded, conf, dispatch, logs, traits
 
 RECONCILE = "queued_storage.reconcile"
 SWEEP = "queued_storage.sweep"
@@ -82,9 +79,10 @@ def _refuse(*args: Any, **kwargs: Any) -> None:
     Were the task not registered, the worker would log the message, whose options may hold credentials.
     """
     name = args[0] if args else kwargs.get("name")
-    logger.warning(
-        "message of an earlier version refused file=%r; `manage.py tiers transfer` asks for its transfer",
-        name if isinstance(name, str) else "?",
+    logs.warning(
+        "old_message_refused",
+        name=name if isinstance(name, str) else "?",
+        next="`manage.py tiers transfer` asks for its transfer",
     )
 
 
@@ -112,7 +110,7 @@ def publish(ids: Sequence[int]) -> None:
             raise
         # Transports have no common error, and none may fail a save.
         _Broker.rests_until = time.monotonic() + conf.get("DOWN_FOR")
-        logger.warning("broker unavailable error=%s; the sweep will send what is due", type(error).__name__)
+        logs.warning("broker_unavailable", error=type(error).__name__, next="the sweep will send what is due")
 
 
 @lru_cache(maxsize=8)

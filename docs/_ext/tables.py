@@ -97,7 +97,10 @@ CHECKS = {
 #: What each signal adds to ``file``, ``name``, ``chain``, ``model``, ``field`` and ``instance``.
 ARGUMENTS = {
     "file_saved": "",
-    "file_transferred": "``source``, ``destination`` (names of tiers), ``local``, ``remote`` (the storages behind them)",
+    "file_transferred": (
+        "``source``, ``destination`` (names of tiers), ``local``, ``remote`` (the storages behind them), ``seconds`` (how "
+        "long the copy took)"
+    ),
     "transfer_failed": "``error`` (the reason, without credentials), ``final``",
     "file_released": "``tier``",
     "file_deleted": "",

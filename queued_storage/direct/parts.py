@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from .. import logs
 from .answers import Refused, Sent, code_of, etag_of
 from .checksums import crc32
 from .connections import BROKEN, Exchange
@@ -22,8 +22,6 @@ from .signing import EMPTY
 if TYPE_CHECKING:
     from .copies import Object
     from .line import Line
-
-logger = logging.getLogger("queued_storage")
 
 #: Parts of one object that go at a time, and parts of all objects that a process has in memory.
 AT_A_TIME = 4
@@ -61,7 +59,7 @@ def put(
             upload.send(content)
             upload.complete(headers)
     except _Broken as error:
-        logger.info("upload in parts goes the storage's own way key=%s error=%s", key, error)
+        logs.info("parts_refused", key=key, by="upload", error=error)
         return None
     return Sent(is_proven=False)
 
@@ -82,7 +80,7 @@ def copy(
             upload.copy(found)
             upload.complete(headers)
     except (_Broken, Refused) as error:
-        logger.info("copy in parts goes the storage's own way key=%s error=%s", key, error)
+        logs.info("parts_refused", key=key, by="copy", error=error)
         return None
     return Sent(is_proven=False)
 

@@ -194,7 +194,7 @@ for task in ("Transfer", "TransferAndDelete"):
 """
         )
         for task in ("Transfer", "TransferAndDelete"):
-            worker.wait_for_line(rf"message of an earlier version refused file='{task}\.pdf'")
+            worker.wait_for_line(rf"old_message_refused name={task}\.pdf ")
         assert "swordfish" not in worker.log
 
     def test_checks_tell_what_to_write(self, make_example: Callable[..., Example]) -> None:

@@ -66,7 +66,7 @@ class TestSave:
 
     def test_g8_outage_is_told_without_the_broker_url(self, dead_broker, make_chain, caplog):
         make_chain().save("a.txt", ContentFile(b"1"))
-        (record,) = [record for record in caplog.records if "broker unavailable" in record.getMessage()]
+        (record,) = [record for record in caplog.records if "broker_unavailable" in record.getMessage()]
         assert str(dead_broker.port) not in record.getMessage()
         assert "guest" not in record.getMessage()
 
