@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from . import catalog, causes, census, outage
 from .chain import Chain, chains
 from .exceptions import UnknownChain
+
+if TYPE_CHECKING:
+    from .models import StoredFile
 
 #: Failed files of a chain whose reasons are read; of more, those that were saved last stand for all.
 READ = 1_000
@@ -91,7 +94,8 @@ def take(alias: str, now: datetime) -> Vitals:
 
 def overdue(now: datetime, alias: str | None = None) -> float:
     """Return the seconds for which the work (of one chain) that has waited longest for a worker has been due."""
-    since = catalog.due(now, alias).values_list("due_at", flat=True).first()
+    # By the time alone: where many fell due at once, to have those in order would take a sort.
+    since = catalog.due(now, alias).order_by("due_at").values_list("due_at", flat=True).first()
     return 0.0 if since is None else (now - since).total_seconds()
 
 
@@ -100,6 +104,12 @@ def failed(alias: str | None, limit: int) -> int:
     wanted = catalog.aliases() if alias is None else [alias]
     # By chains in any case: the index has them first.
     return catalog.files().filter(state="failed", chain__in=wanted).values("pk")[:limit].count()
+
+
+def latest_failed(alias: str) -> QuerySet[StoredFile]:
+    """Return the failed files of a chain, those that were saved last first."""
+    # Of all of them "due_at" is empty: with it, the order is the index's.
+    return catalog.files().filter(chain=alias, state="failed").order_by("-due_at", "-saved_at")
 
 
 def down(alias: str | None = None) -> Iterator[tuple[Chain, str, bool]]:
@@ -123,8 +133,7 @@ def borrowed_connection() -> Iterator[None]:
 
 
 def _by_cause(alias: str, total: int) -> dict[str, int]:
-    latest = catalog.files().filter(chain=alias, state="failed").order_by("-due_at", "-saved_at")
-    reasons = latest.values_list("last_error", flat=True)[:READ] if total else ()
+    reasons = latest_failed(alias).values_list("last_error", flat=True)[:READ] if total else ()
     found = Counter(causes.read(reason).cause for reason in reasons)
     scale = total / max(found.total(), 1) if total > READ else 1
     return {cause: round(found[cause] * scale) for cause in causes.ALL}

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from queued_storage import admin, catalog, census, operations
+from queued_storage import admin, catalog, census, operations, vitals
 from queued_storage.models import StoredFile
 
 MANY = 2_000
@@ -60,6 +60,7 @@ def queries(now: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "unsettled", of_chain.filter(state="deleted", due_at__isnull=False).values("tiers")
     yield "unsettled", operations.failed("media")
     yield "unsettled", operations.failed(None)
+    yield "unsettled", vitals.latest_failed("media").values("last_error")[:100]
     yield "unsettled", of_chain.filter(catalog._gone(), saved_at__lt=now).values("pk")[:100]
     yield "staged", files.filter(staged="abc", staged__gt="").values("pk")
     yield "one_row_per_name", files.filter(StoredFile.named("media", "photos/2025/settled-7.jpg"))
