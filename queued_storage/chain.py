@@ -49,6 +49,7 @@ class Chain:
         self._policies: dict[str, Policy] = {}
         self.default_policy = config.POLICY
         self.spills = config.SPILL
+        self.acks = config.ACK
         self.config = config
 
     def __repr__(self) -> str:

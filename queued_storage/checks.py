@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -36,6 +37,7 @@ def check_chains(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
         *(_shared(problem) for problem in find_shared_places()),
         *(message for alias in chains for tier in chains[alias] for message in _check_tier(tier)),
         *(message for alias in chains for message in _check_databases(chains[alias])),
+        *(message for alias in chains for message in _check_ack(chains[alias])),
     ]
 
 
@@ -58,6 +60,19 @@ def _check_tier(tier: Tier) -> Iterator[CheckMessage]:
                 f"{tier.path}['FSYNC']: has no effect: this package does not write the files of that storage itself.",
                 "Remove it; it is for FileSystemStorage, and subclasses that save as that does.",
                 id=_id("W004"),
+            )
+
+
+def _check_ack(chain: Chain) -> Iterator[CheckMessage]:
+    if chain.acks == 1:
+        return
+    with suppress(ConfigurationError):  # told of the tier
+        if traits.overwrites(chain.first.storage):
+            yield _error(
+                f"{TIERS}[{chain.alias!r}]['ACK']",
+                "does not go with a first tier that overwrites, where no save would be taken.",
+                "Let it give each save a name of its own (of S3Storage: file_overwrite False), or leave ACK out.",
+                "E001",
             )
 
 

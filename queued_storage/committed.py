@@ -32,6 +32,16 @@ def _clear(row: StoredFile, using: str) -> None:
     transaction.on_commit(_Clearing(row, using), using=using, robust=True)
 
 
+def clear_now(row: StoredFile) -> None:
+    """Clear the tiers of the deleted file, also inside a transaction; what cannot be reached now stays owed."""
+    try:
+        reconcile(row.pk)
+    finally:
+        _Clearing(row, catalog.database()).clear_first_tier()
+    if catalog.files().filter(pk=row.pk, generation=row.generation, due_at__isnull=False).exists():
+        dispatch.hint(row)
+
+
 class _Publication(hooks.Publication):
     def run(self) -> None:
         row, tier, staged = self.row, chains[self.row.chain].first, self.row.staged
@@ -70,18 +80,18 @@ class _Clearing(hooks.Deletion):
             return  # saved again in the same transaction
         if (using := hooks.commit_elsewhere(self.row.chain)) is not None:
             _clear(self.row, using)
-            self._clear_first_tier()  # in that transaction, if it is that database: then it comes back with a rollback
+            self.clear_first_tier()  # in that transaction, if it is that database: then it comes back with a rollback
             return
         try:
             with bounded.spending(self.patience.left(), leaving=conf.get("DEADLINE") / 4) as seconds:
                 if seconds > 0:
                     reconcile(self.row.pk, deadline=seconds)
         finally:
-            self._clear_first_tier()
+            self.clear_first_tier()
         if of_this_generation.filter(due_at__isnull=False).exists():
             dispatch.hint(self.row)
 
-    def _clear_first_tier(self) -> None:
+    def clear_first_tier(self) -> None:
         """See to it, whatever became of the rest: readers ask the first tier without the catalog."""
         row = self.row
         first = chains[row.chain].first

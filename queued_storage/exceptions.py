@@ -105,6 +105,35 @@ class ReadOnlyChain(QueuedStorageError, PermissionError):
         )
 
 
+class NotAcknowledged(QueuedStorageError, OSError):
+    """Fewer tiers than the chain's ACK could be made to hold the file, so it was not saved.
+
+    Nothing of it is kept; what lies on a tier that cannot be reached now is cleared later.
+    """
+
+    def __init__(self, chain: str, name: str, wanted: int, held: int, reason: str) -> None:
+        self.chain = chain
+        self.name = name
+        self.wanted = wanted
+        self.held = held
+        self.reason = reason
+        super().__init__(
+            f"Chain {chain!r} takes a file once {wanted} tiers hold it (ACK), which {held} did: {reason}. "
+            "It was not saved."
+        )
+
+
+class NotReplaceable(QueuedStorageError, PermissionError):
+    """A chain with ACK cannot replace content: what was there before could not be put back where a copy fails."""
+
+    def __init__(self, chain: str) -> None:
+        self.chain = chain
+        super().__init__(
+            f"Chain {chain!r} has ACK, so content is not replaced: save under another name, and let the first tier "
+            "give each save its own (of S3Storage: file_overwrite False)."
+        )
+
+
 class LeaseLost(QueuedStorageError):
     """The row was replaced, deleted or claimed by another worker while this attempt ran."""
 

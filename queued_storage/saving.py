@@ -14,11 +14,11 @@ from django.core.files.base import File
 from django.core.files.utils import validate_file_name
 from django.db import DatabaseError, transaction
 
-from . import catalog, committed, dispatch, outage, signals, traits, uploads, writing
+from . import acknowledging, catalog, committed, dispatch, outage, signals, traits, uploads, writing
 from .attempt import tell
 from .catalog import Saved
 from .chain import Chain
-from .exceptions import ConfigurationError, NameTaken, QueuedStorageError, TierUnavailable
+from .exceptions import ConfigurationError, NameTaken, NotReplaceable, QueuedStorageError, TierUnavailable
 from .tier import Tier
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class Saver:
 
     def save(self, name: str, content: File[Any], limit: int) -> str:
         """Save on the first tier; where the chain may SPILL and that is full or down, on the next that takes it."""
+        if self.chain.acks > 1:
+            acknowledging.require_own_transaction(self.chain)
         if not self.chain.spills:
             return self._save_on(self.chain.first, name, content, limit)
         failures: list[Exception] = []
@@ -88,6 +90,8 @@ class Saver:
 
     def replace(self, name: str, content: File[Any]) -> None:
         """Save under this name, in place of what it names now."""
+        if self.chain.acks > 1:
+            raise NotReplaceable(self.chain.alias)
         with outage.discretion(self.chain.first):
             self._overwrite(name, content)
 
@@ -97,6 +101,8 @@ class Saver:
                 outage.refuse_if_down(tier)
             uploads.rewind(content)
             if tier.is_first and traits.overwrites(tier.storage):
+                if self.chain.acks > 1:
+                    raise NotReplaceable(self.chain.alias)
                 return self._overwrite(self._checked(self.available_name(name, limit)), content)
             return self._create(tier, name, content, limit)
 
@@ -153,7 +159,13 @@ class Saver:
             else:
                 row = self._publish_reserved(tier, prepared, name, content)
             with writing.withdrawn_on_failure(prepared, name):
-                self._follow_up(row)
+                if self.chain.acks > 1:
+                    row = acknowledging.take(row)
+                else:
+                    self._follow_up(row)
+        if self.chain.acks > 1:
+            acknowledging.obtain(self.chain, row)
+            self._follow_up(row)
         return name
 
     def _publish_reserved(

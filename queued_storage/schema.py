@@ -156,6 +156,9 @@ class ChainSettings(Shape):
     POLICY: PolicyReference | None = None
     #: A save that the first tier has no room for, or that finds it down, goes to the next writable tier.
     SPILL: StrictBool = False
+    #: How many tiers hold a verified copy before a save returns. With more than 1 a save takes as long as the copies
+    #: do, fails where they do, and replaces nothing.
+    ACK: Annotated[int, Field(ge=1, strict=True)] = 1
 
     @model_validator(mode="after")
     def can_be_written(self) -> Self:
@@ -165,6 +168,19 @@ class ChainSettings(Shape):
                 "read_only_first",
                 "the first tier, {tier}, takes the saves and cannot be READ_ONLY where there is a POLICY.",
                 {"tier": repr(first), "hint": 'Put a writable tier first, or write "POLICY": None.'},
+            )
+        if self.ACK > 1 and self.POLICY is None:
+            raise PydanticCustomError(
+                "ack_without_policy",
+                "ACK needs a POLICY that wants the copies.",
+                {"hint": 'Write "POLICY": "mirror", another policy, or leave ACK out.'},
+            )
+        writable = sum(not tier.READ_ONLY for tier in self.TIERS.values())
+        if max(writable, 1) < self.ACK:
+            raise PydanticCustomError(
+                "ack_of_more_than_all",
+                "ACK is {ack}, and {writable} of the tiers can be written to.",
+                {"ack": self.ACK, "writable": writable, "hint": "Lower ACK, or add a tier."},
             )
         return self
 
@@ -332,6 +348,7 @@ _EXAMPLES = {
     "PRICE": '"PRICE": {"gb_month": 0.023, "put_1000": 0.005, "get_1000": 0.0004, "egress_gb": 0.09}',
     "CONCURRENCY": "a whole number of copies at a time, 1 or more, or None",
     "SPILL": "True or False",
+    "ACK": "a whole number of tiers, 1 or more",
     "TIMEOUT": "a number of seconds above 0, or None",
     "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',
     "to": "a list of tier names",

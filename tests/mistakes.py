@@ -14,7 +14,7 @@ MEDIA = "QUEUED_STORAGE_TIERS['media']"
 X = f"{MEDIA}['TIERS']['x']"
 
 A_DICT_OF_DICTS = "Write {} = {{name: {{…}}, …}}."
-CHAIN_KEYS = "Write a dict with the keys TIERS, POLICY, SPILL."
+CHAIN_KEYS = "Write a dict with the keys TIERS, POLICY, SPILL, ACK."
 TIERS_EXAMPLE = f'Write "TIERS": {{"disk": {{"BACKEND": "{DISK}"}}}}.'
 A_NAME = "Use letters, digits, '_', '-' and '.', 64 at most."
 ONE_STORAGE = 'Write "BACKEND": "dotted.path.of.a.Storage", or "STORAGE": "an alias of STORAGES".'
@@ -24,7 +24,7 @@ POLICY_EXAMPLE = 'Write "POLICY": "transfer-and-delete", another policy\'s name,
 SECONDS = "Write a number of seconds above 0, or None."
 COPIES = "Write a whole number of copies at a time, 1 or more, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
-POLICY_NAMES = "Known: 'delayed', 'rules', 'transfer', 'transfer-and-delete'."
+POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete'."
 TIER_KEYS = (
     "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'STORAGE', "
     "'TIMEOUT'."

@@ -3,6 +3,7 @@
 from .base import FileFacts, MovingPolicy, Placement, Policy, PolicyError
 from .delayed import Delayed
 from .delegated import Delegated
+from .mirror import Mirror
 from .registry import SHORT_NAMES, bind_policy, get_policy
 from .rules import Rule, Rules
 from .transfer import Transfer
@@ -13,6 +14,7 @@ __all__ = [
     "Delayed",
     "Delegated",
     "FileFacts",
+    "Mirror",
     "MovingPolicy",
     "Placement",
     "Policy",

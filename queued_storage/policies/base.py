@@ -79,13 +79,11 @@ class Policy(BaseModel, ABC):
         return self
 
 
-class MovingPolicy(Policy):
-    """What the built-in policies share: the tiers that they move to, and a wait before."""
+class TargetedPolicy(Policy):
+    """What the built-in policies share: the tiers that they copy to."""
 
     #: Names of the tiers to copy to; None is every writable tier below the first.
     to: TierNames | None = None
-    #: Wait after the save before anything moves.
-    after: Duration = timedelta(0)
 
     def targets(self, tiers: Sequence[str]) -> TierNames:
         return tuple(tiers[1:]) if self.to is None else self.to
@@ -100,6 +98,13 @@ class MovingPolicy(Policy):
                 reason = "is the first tier" if name == tiers[0] else "is READ_ONLY"
                 raise PolicyError(f"'to' names {name!r}, which {reason}.", did_you_mean(name, writable))
         return self
+
+
+class MovingPolicy(TargetedPolicy):
+    """One that waits before it copies."""
+
+    #: Wait after the save before anything moves.
+    after: Duration = timedelta(0)
 
 
 def where_it_is(file: FileFacts, tiers: Sequence[str], review_at: datetime | None = None) -> Placement:

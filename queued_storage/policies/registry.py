@@ -30,6 +30,7 @@ SHORT_NAMES = {
     "transfer-and-delete": "queued_storage.policies.TransferAndDelete",
     "delayed": "queued_storage.policies.Delayed",
     "rules": "queued_storage.policies.Rules",
+    "mirror": "queued_storage.policies.Mirror",
 }
 
 #: What a name with such a prefix stands for: a policy, and the option that the rest of the name is.

@@ -54,7 +54,7 @@ def test_names_of_the_built_in_policies(name: str, policy: Policy) -> None:
         ("colt", "there is no policy 'colt'. Did you mean 'cold'?"),
         (
             "zzz",
-            "there is no policy 'zzz'. Known: 'cold', 'delayed', 'rules', 'transfer', 'transfer-and-delete'.",
+            "there is no policy 'zzz'. Known: 'cold', 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete'.",
         ),
     ],
 )
