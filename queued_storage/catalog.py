@@ -656,18 +656,29 @@ def _settled(chain: Chain, row: StoredFile, now: datetime, *, was_requested: boo
 
 
 def _write(rows: Sequence[StoredFile], fields: Sequence[str]) -> None:
-    """Write these fields of rows that are locked, by one statement: bulk_update() takes longer to build its own."""
+    """Write these fields of rows that are locked, by one statement.
+
+    Most values are the same for all rows, and are sent once; bulk_update() sends each as often as there are rows.
+    """
     connection, meta = connections[database()], _stored_file()._meta
     quote = connection.ops.quote_name
-    columns = [column for column in meta.concrete_fields if column.name in fields]
-    assignments = ", ".join(f"{quote(str(column.column))} = %s" for column in columns)
-    statement = f"UPDATE {quote(meta.db_table)} SET {assignments} WHERE {quote('id')} = %s"  # noqa: S608 - names
-    values = [
-        [*(column.get_db_prep_save(getattr(row, column.attname), connection) for column in columns), row.pk]
-        for row in rows
-    ]
+    key, keys = quote("id"), [row.pk for row in rows]
+    assignments: list[str] = []
+    values: list[Any] = []
+    for column in (column for column in meta.concrete_fields if column.name in fields):
+        told = [getattr(row, column.attname) for row in rows]
+        if told.count(told[0]) == len(told):
+            assignments.append(f"{quote(str(column.column))} = %s")
+            values.append(column.get_db_prep_save(told[0], connection))
+        else:
+            choice = f"CASE {key} {'WHEN %s THEN %s ' * len(rows)}END"
+            assignments.append(f"{quote(str(column.column))} = {choice}")
+            for pk, value in zip(keys, told, strict=True):
+                values += [pk, column.get_db_prep_save(value, connection)]
+    where = f"{key} IN ({', '.join(['%s'] * len(rows))})"
+    statement = f"UPDATE {quote(meta.db_table)} SET {', '.join(assignments)} WHERE {where}"  # noqa: S608 - names
     with connection.cursor() as cursor:
-        cursor.executemany(statement, values)
+        cursor.execute(statement, [*values, *keys])
 
 
 def _is_settled(chain: Chain, row: StoredFile, now: datetime) -> tuple[bool, datetime | None]:

@@ -138,6 +138,22 @@ def test_statements_are_few(chain: TieredStorage, catalog_db: str) -> None:
     assert len([query for query in queries if "queued_storage_storedfile" in query["sql"]]) < COUNT
 
 
+def test_each_row_gets_its_own_facts(chain: TieredStorage) -> None:
+    """What differs from row to row, what is the same for all, and what some have none of."""
+    save_many(chain, 3)
+    claimed = catalog.claim_each(ids())
+    moment = timezone.now().replace(microsecond=123456)
+    told: list[dict[str, Any]] = [
+        {"size": number, "digest": f"{number:064}", "modified_at": moment if number else None}
+        for number in range(3)
+    ]
+    unsettled, lost = catalog.record_copies(chain.chain, "far", list(zip(claimed, told, strict=True)))
+    assert (unsettled, lost) == ([], set())
+    for row, facts in zip(catalog.files().order_by("pk"), told, strict=True):
+        assert {name: getattr(row, name) for name in facts} == facts
+        assert (row.tiers, row.stale, row.state, row.lease) == (["near", "far"], [], "settled", "")
+
+
 def test_g2_first_tier_is_released_where_the_policy_says_so(catalog_db: str, make_chain: Any) -> None:
     chain = make_chain(["near", "far"], policy="transfer-and-delete")
     names = save_many(chain)
