@@ -69,10 +69,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description=_("Try failed files again"), permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> None:
-        rows = list(queryset.filter(state=StoredFile.State.FAILED))
-        count = catalog.retry(queryset)
-        for row in rows:
-            dispatch.hint(row)
+        count = dispatch.retry(queryset.filter(state=StoredFile.State.FAILED))
         text = ngettext("%d file will be tried again.", "%d files will be tried again.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.db.models import F, Min, Q, QuerySet, Value
+from django.db.models import F, Min, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -187,6 +187,12 @@ def live_after(pk: int, chain: str, prefix: str = "") -> QuerySet[StoredFile]:
     of_chain = files().alias(_chain=Coalesce("chain", Value(""))).filter(_chain=chain, pk__gt=pk)
     rows = of_chain.exclude(state="deleted").order_by("pk")
     return rows.filter(name__startswith=prefix) if prefix else rows
+
+
+def latest(count: int) -> QuerySet[StoredFile]:
+    """Return, of all chains, the rows that were written last: about so many, found by their keys alone."""
+    last = Subquery(files().order_by("-pk").values("pk")[:1])
+    return files().filter(pk__gt=last - count)
 
 
 def in_hand(now: datetime, chain: str) -> QuerySet[StoredFile]:
@@ -483,6 +489,20 @@ def make_due(pks: Collection[int]) -> None:
 def retry(rows: QuerySet[StoredFile]) -> int:
     """Make failed files due again, with all their attempts; return how many."""
     return rows.filter(state="failed").update(state="pending", due_at=timezone.now(), attempts=0)
+
+
+def hurry(rows: QuerySet[StoredFile]) -> int:
+    """Have files that failed an attempt, and wait for their next one, tried at once; return how many."""
+    return rows.filter(_waiting(timezone.now())).update(due_at=timezone.now(), attempts=0)
+
+
+def failed(*, waiting: bool = False) -> QuerySet[StoredFile]:
+    """Return the rows of files that failed for good, or that failed an attempt and are ``waiting`` for the next."""
+    return files().filter(_waiting(timezone.now()) if waiting else Q(state="failed"))
+
+
+def _waiting(now: datetime) -> Q:
+    return Q(state="pending", due_at__gt=now, lease="") & ~Q(last_error="")
 
 
 # ---- what an attempt does ----
@@ -928,10 +948,18 @@ def distrust_own(row: StoredFile, tier: str) -> None:
     _change(row, tiers=_without(row.tiers, tier), stale=_with(row.stale, tier))
 
 
-def prune(now: datetime, of_chains: Iterable[str]) -> int:
-    """Remove the rows of deleted files that are older than HISTORY days, some at a time: none is locked for long."""
-    old = files().filter(_gone(), saved_at__lt=now - timedelta(days=conf.get("HISTORY")))
-    return sum(_prune(old.filter(chain=chain)) for chain in of_chains)
+def prune(now: datetime, of_chains: Iterable[str], days: float | None = None) -> int:
+    """Remove the rows of files deleted so many days ago (HISTORY), some at a time: none is locked for long."""
+    return sum(map(_prune, tombstones(now, of_chains, days)))
+
+
+def tombstones(
+    now: datetime, of_chains: Iterable[str], days: float | None = None
+) -> Iterator[QuerySet[StoredFile]]:
+    """Yield, for each chain, the rows of files deleted so many days ago (HISTORY) of which nothing is left."""
+    before = now - timedelta(days=conf.get("HISTORY") if days is None else days)
+    for chain in of_chains:
+        yield files().filter(_gone(), saved_at__lt=before, chain=chain)
 
 
 def _prune(old: QuerySet[StoredFile]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
 from itertools import islice
@@ -20,6 +20,8 @@ from .reconcile import reconcile
 from .turns import by_turns
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from .models import StoredFile
 
 #: Files that one sweep sends off at most: a long backlog is in the queue already, and must not multiply there.
@@ -83,13 +85,45 @@ def hand_on(ids: Sequence[int]) -> None:
         _dispatch(batch)
 
 
-def prune() -> int:
-    """Remove tombstones that are older than HISTORY days; return how many.
+def prune(chain: str | None = None, days: float | None = None, *, dry_run: bool = False) -> int:
+    """Remove tombstones (of one chain) that are older than so many days, by default HISTORY; return how many.
 
     Not those of chains with a READ_ONLY tier, whose file they hide, or of chains that this process does not know.
     """
-    known = (alias for alias in chains if not any(tier.read_only for tier in chains[alias]))
-    return catalog.prune(timezone.now(), known)
+    known = [
+        alias
+        for alias in chains
+        if chain in (None, alias) and not any(tier.read_only for tier in chains[alias])
+    ]
+    if dry_run:
+        return sum(rows.count() for rows in catalog.tombstones(timezone.now(), known, days))
+    return catalog.prune(timezone.now(), known, days)
+
+
+def retry(
+    rows: QuerySet[StoredFile],
+    limit: int | None = None,
+    wanted: Callable[[StoredFile], bool] = lambda row: True,
+) -> int:
+    """Make failed files due, and those that wait for their next attempt, and have that started; return how many."""
+    # Some at a time, each with one message for all of them.
+    found, count = filter(wanted, _paged(rows)), 0
+    while batch := list(islice(found, conf.get("BATCH") if limit is None else min(conf.get("BATCH"), limit))):
+        with transaction.atomic(using=catalog.database()):
+            these = catalog.files().filter(pk__in=[row.pk for row in batch])
+            count += catalog.retry(these) + catalog.hurry(these)
+            for row in batch:
+                hint(row)
+        limit = None if limit is None else limit - len(batch)
+    return count
+
+
+def _paged(rows: QuerySet[StoredFile]) -> Iterator[StoredFile]:
+    """Yield the rows, some at a time: no query lasts while they are changed."""
+    last = 0
+    while page := list(rows.filter(pk__gt=last).order_by("pk")[: conf.get("BATCH")]):
+        yield from page
+        last = page[-1].pk
 
 
 class _Hint(hooks.AfterCommit):

@@ -6,7 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from . import catalog, census, copying, leftovers, neighbours, outage
+from . import catalog, causes, census, copying, leftovers, neighbours, outage
 from .chain import Assessment, Chain, chains
 from .exceptions import CopiesDiffer, QueuedStorageError, UnknownChain
 from .names import clean, is_staging
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .models import StoredFile
 
 
+#: Minutes of which a status tells what was copied.
+LATELY = 5
 #: Files that are looked up and taken in together; and names that are read from the catalog at a time.
 FILES_AT_ONCE = 100
 NAMES_AT_ONCE = 1_000
@@ -40,6 +42,23 @@ class TierStatus:
     tier: str
     files: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What was copied in the last minutes; where files are estimated, so is this."""
+
+    minutes: float
+    files: int
+    bytes: int
+
+    @property
+    def files_per_second(self) -> float:
+        return self.files / self.minutes / 60
+
+    @property
+    def bytes_per_second(self) -> float:
+        return self.bytes / self.minutes / 60
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,10 @@ class ChainStatus:
     owed_since: datetime | None
     #: Files, and their bytes, of which the first tier alone holds a copy.
     first_tier_only: TierStatus
+    #: What was copied lately.
+    throughput: Throughput
+    #: The reasons of failed files, the most frequent first, each with how many have it.
+    reasons: dict[str, int]
     tiers: tuple[TierStatus, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,7 +94,7 @@ class ChainStatus:
 def status(alias: str, *, exact: bool = False) -> ChainStatus:
     """Tell what the catalog says of a chain, in a few queries whatever the number of its files."""
     chain, now = _known(alias), timezone.now()
-    found = census.take(alias, exact=exact)
+    found = census.take(alias, exact=exact, since=now - timedelta(minutes=LATELY))
     states, files, sizes = Counter[str](), Counter[Combination](), Counter[Combination]()
     for group in found.groups:
         states[group.state] += group.files
@@ -84,7 +107,14 @@ def status(alias: str, *, exact: bool = False) -> ChainStatus:
         running=Count("pk", filter=~Q(lease="") & Q(lease_until__gte=now)),
         since=Min("due_at", filter=Q(due_at__lte=now)),
     )
+    throughput = Throughput(
+        LATELY,
+        sum(group.copied for group in found.groups),
+        sum(group.copied_bytes or 0 for group in found.groups),
+    )
     return ChainStatus(
+        throughput=throughput,
+        reasons=reasons(failed(alias), 5) if states["failed"] else {},
         chain=alias,
         policy=None if chain is None else _policy_of(chain),
         is_known=chain is not None,
@@ -241,13 +271,36 @@ def printable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def failed(alias: str | None, wanted: Iterable[str] = ()) -> QuerySet[StoredFile]:
-    """Return the failed files, of one chain and of the given names if there are any."""
+def failed(
+    alias: str | None, wanted: Iterable[str] = (), *, error: str = "", waiting: bool = False
+) -> QuerySet[StoredFile]:
+    """Return the failed files, of one chain and of the given names if there are any, whose reason has that text.
+
+    ``waiting`` returns instead those that failed an attempt and wait for their next one.
+    """
     # By chains in any case: the index has them first.
-    rows = catalog.files().filter(state="failed", chain__in=catalog.aliases() if alias is None else [alias])
+    rows = catalog.failed(waiting=waiting).filter(chain__in=catalog.aliases() if alias is None else [alias])
     key_of: Callable[[str], str] = rows.model.key_of
     keys = [key_of(name) for name in wanted]
+    if error:
+        rows = rows.filter(last_error__icontains=error)
     return rows.filter(key__in=keys) if keys else rows
+
+
+def reasons(rows: QuerySet[StoredFile], most: int = 10) -> dict[str, int]:
+    """Return the reasons that most of the files have, each with how many have it."""
+    counted = rows.order_by().values_list("last_error").annotate(files=Count("pk"))
+    return dict(counted.order_by("-files", "last_error")[:most])
+
+
+def reads(cause: str | None, tier: str | None) -> Callable[[str], bool]:
+    """Return what tells whether a reason is of this cause and speaks of this tier; None is any."""
+
+    def is_wanted(reason: str) -> bool:
+        told = causes.read(reason)
+        return cause in (None, told.cause) and tier in (None, told.tier)
+
+    return is_wanted
 
 
 def collect(alias: str, before: datetime, *, dry_run: bool = False) -> Iterator[leftovers.Leftover]:

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from queued_storage import operations
+from queued_storage.models import StoredFile
 from queued_storage.names import staging_name
 
 from tests.base_settings import DISK
@@ -140,3 +141,18 @@ def test_unfinished_multipart_uploads_go(make_chain, seaweedfs):
     left = seaweedfs.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     assert [upload["Key"] for upload in left] == ["elsewhere/a.bin"]
     assert len(seaweedfs.client.list_multipart_uploads(Bucket=other)["Uploads"]) == 1
+
+
+def test_tombstones_go_after_so_many_days(make_chain, settings):
+    for alias in ("media", "papers"):
+        storage = make_chain(["near", "far"], alias=alias)
+        for i in range(2):
+            storage.save(f"{i}.txt", ContentFile(b"1"))
+    call_command("tiers", "drain", stdout=io.StringIO())
+    StoredFile.objects.update(
+        state="deleted", due_at=None, tiers=[], saved_at=timezone.now() - timedelta(days=3)
+    )
+    assert gc("--chain", "media")["tombstones"] == 0
+    assert gc("--chain", "media", "--history", "2", "--dry-run")["tombstones"] == 2
+    assert gc("--chain", "media", "--history", "2")["tombstones"] == 2
+    assert list(StoredFile.objects.values_list("chain", flat=True)) == ["papers", "papers"]

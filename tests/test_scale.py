@@ -142,11 +142,19 @@ class TestStatus:
         assert "about" not in exact.getvalue()
         assert json.loads(document.getvalue())["chains"][0]["is_estimate"] is True
 
-    def test_it_takes_as_many_queries_as_for_few(
+    def test_it_takes_a_few_queries(
         self, many: str, few_are_many: None, django_assert_num_queries: Callable[..., Any]
     ) -> None:
-        with django_assert_num_queries(3, using=many):
+        """Two more than for few: why files failed, and what was copied of those that are new."""
+        with django_assert_num_queries(5, using=many):
             operations.status("media")
+
+    def test_new_files_that_were_copied_lately_are_counted(self, many: str, few_are_many: None) -> None:
+        """Of all files so few were copied lately that the sample may have none."""
+        new = catalog.files().filter(chain="media", state="settled").order_by("-pk")[:3]
+        catalog.files().filter(pk__in=[row.pk for row in new]).update(copied_at=timezone.now(), size=7)
+        lately = operations.status("media").throughput
+        assert (lately.files >= 3, lately.bytes >= 21) == (True, True)
 
 
 class TestPruning:

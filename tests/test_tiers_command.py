@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from queued_storage import dispatch
 from queued_storage.models import StoredFile
 from queued_storage.storage import TieredStorage
 
@@ -92,6 +95,42 @@ class TestStatus:
         assert (stray["chain"], stray["is_known"], stray["files"]) == ("of-another-project", False, 1)
         assert stray["tiers"] == [{"tier": "disk", "files": 1, "bytes": 10}]
         assert "of-another-project: 1 files, 10\xa0bytes; not known to this process" in tiers("status")[1]
+
+    def test_tells_what_was_copied_lately(self, pending: list[str]) -> None:
+        _, document = tiers_json("status", "--chain", "media")
+        assert document["chains"][0]["throughput"] == {"minutes": 5, "files": 0, "bytes": 0}
+        tiers("drain")
+        StoredFile.objects.filter(name=pending[0]).update(copied_at=timezone.now() - timedelta(minutes=6))
+        _, document = tiers_json("status", "--chain", "media")
+        assert document["chains"][0]["throughput"] == {"minutes": 5, "files": 2, "bytes": 20}
+        assert "in the last 5 minutes: 2 files, 20\xa0bytes (0.0 files/s" in tiers("status")[1]
+
+    def test_tells_why_files_failed(self, pending: list[str]) -> None:
+        StoredFile.objects.update(state="failed", due_at=None, last_error="tier 'vault' is full")
+        StoredFile.objects.filter(name=pending[0]).update(last_error="tier 'vault': OSError")
+        _, document = tiers_json("status", "--chain", "media")
+        reasons = {"tier 'vault' is full": 2, "tier 'vault': OSError": 1}
+        assert document["chains"][0]["reasons"] == reasons
+        assert "failed, 2: tier 'vault' is full" in tiers("status")[1]
+
+    def test_watch_redraws_until_ctrl_c(self, pending: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            tiers("drain")
+            if len(waits) == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("time.sleep", wait)
+        code, printed = tiers("status", "--chain", "media", "--watch", "7")
+        assert (code, waits) == (0, [7.0, 7.0])
+        assert [printed.count(text) for text in ("settled 0  pending 3", "settled 3  pending 0")] == [1, 1]
+        assert "\x1b" not in printed
+
+    def test_watch_has_no_json(self, storage: TieredStorage) -> None:
+        with pytest.raises(CommandError, match="--watch"):
+            tiers("status", "--watch", "--json")
 
     def test_costs_the_same_for_many_files(
         self, pending: list[str], django_assert_max_num_queries: Any
@@ -353,6 +392,50 @@ class TestRetryAndSweep:
     def test_retry_of_another_name_leaves_it(self, storage: TieredStorage, failed: str) -> None:
         assert tiers_json("retry", "other.txt") == (0, {"retried": 0})
         assert storage.state(failed) == "failed"
+
+    @pytest.fixture
+    def failures(self, pending: list[str]) -> list[str]:
+        """One that is full, one that is denied, and one that waits for its next attempt."""
+        rows = StoredFile.objects.filter(name__in=pending)
+        rows.update(state="failed", due_at=None, attempts=6, last_error="tier 'vault' is full: OSError")
+        rows.filter(name=pending[1]).update(last_error="tier 'vault': PermissionError")
+        later = timezone.now() + timedelta(hours=1)
+        rows.filter(name=pending[2]).update(state="pending", due_at=later, attempts=2)
+        return pending
+
+    @pytest.mark.parametrize(
+        ("said", "due"),
+        [
+            ([], [0, 1]), (["--failed"], [0, 1]), (["--error", "IS FULL"], [0]), (["--error", "permission"], [1]),
+            (["--waiting"], [2]), (["--waiting", "--error", "permission"], []), (["--limit", "1"], [0]),
+            (["--chain", "media"], [0, 1]), (["--cause", "full"], [0]), (["--cause", "name"], []),
+            (["--tier", "vault"], [0, 1]), (["--tier", "disk"], []), (["--cause", "denied", "--limit", "1"], [1]),
+        ],
+    )  # fmt: skip
+    def test_retry_of_those_that_are_meant(
+        self, failures: list[str], said: list[str], due: list[int]
+    ) -> None:
+        assert tiers_json("retry", *said) == (0, {"retried": len(due)})
+        is_due = StoredFile.objects.filter(state="pending", attempts=0, due_at__lte=timezone.now())
+        assert sorted(is_due.values_list("name", flat=True)) == sorted(failures[i] for i in due)
+
+    def test_retry_dry_run_counts_by_reason(self, failures: list[str]) -> None:
+        reasons = {"tier 'vault' is full: OSError": 1, "tier 'vault': PermissionError": 1}
+        before = list(StoredFile.objects.values())
+        assert tiers_json("retry", "--dry-run") == (0, {"failed": 2, "dry_run": True, "reasons": reasons})
+        assert "1 denied: tier 'vault': PermissionError" in tiers("retry", "--dry-run")[1]
+        assert list(StoredFile.objects.values()) == before
+
+    def test_retry_sends_one_message_for_many(
+        self, settings: Any, failures: list[str], django_capture_on_commit_callbacks: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        sent: list[list[int]] = []
+        monkeypatch.setattr(dispatch, "_dispatch", lambda ids: sent.append(ids) or len(ids))
+        with django_capture_on_commit_callbacks(execute=True):
+            tiers("retry")
+        assert len(sent) == 1  # with the file that the test's transaction has saved
+        assert set(sent[0]) >= set(StoredFile.objects.filter(attempts=0).values_list("pk", flat=True))
 
     def test_sweep_hands_due_work_to_the_dispatcher(self, settings: Any, pending: list[str]) -> None:
         settings.QUEUED_STORAGE_DISPATCHER = "queued_storage.dispatch.ImmediateDispatcher"

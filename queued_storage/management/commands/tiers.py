@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.core.exceptions import SuspiciousOperation
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
@@ -30,7 +33,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from queued_storage import batch, catalog, dispatch, neighbours, operations
+from queued_storage import batch, catalog, causes, dispatch, neighbours, operations
 from queued_storage.backends import asked_to_transfer
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError
@@ -72,6 +75,29 @@ class Command(BaseCommand):
     # ---- actions: each returns whether there is something to look at ----
 
     def status(self, options: dict[str, Any]) -> bool:
+        if options["watch"] is None:
+            return self._status(options)
+        if self.json:
+            raise CommandError("--watch is for people: ask for --json again and again instead.")
+        with suppress(KeyboardInterrupt):
+            while True:
+                self._redraw(options)
+                time.sleep(options["watch"])
+        return False
+
+    def _redraw(self, options: dict[str, Any]) -> None:
+        """Print a status over the one before, all at once so that nothing flickers; in a pipe below it."""
+        terminal, self.stdout = self.stdout, OutputWrapper(io.StringIO())
+        try:
+            self._status(options)
+            drawn = self.stdout.getvalue()
+        finally:
+            self.stdout = terminal
+        top = "\x1b[H\x1b[2J" if terminal.isatty() else ""
+        terminal.write(f"{top}{timezone.localtime():%H:%M:%S}\n{drawn}")
+        terminal.flush()
+
+    def _status(self, options: dict[str, Any]) -> bool:
         aliases = self._aliases(options)
         if options["chain"] is None:
             aliases += operations.strays()
@@ -142,15 +168,25 @@ class Command(BaseCommand):
         return bool(left["failed"] or left["pending"])
 
     def retry(self, options: dict[str, Any]) -> bool:
-        rows = operations.failed(options["chain"], options["name"])
-        if options["dry_run"]:
-            self._report({"failed": rows.count(), "dry_run": True})
+        waiting = options["waiting"]
+        rows = operations.failed(
+            options["chain"], options["name"], error=options["error"], waiting=waiting
+        )
+        is_wanted = operations.reads(options["cause"], options["tier"])
+        if not options["dry_run"]:
+            count = dispatch.retry(rows, options["limit"], lambda row: is_wanted(row.last_error))
+            self._report({"retried": count})
             return False
-        hinted = list(rows)
-        count = catalog.retry(rows)
-        for row in hinted:
-            dispatch.hint(row)
-        self._report({"retried": count})
+        told = rows.order_by().values_list("last_error", flat=True).iterator()
+        reasons = Counter(reason for reason in told if is_wanted(reason))
+        count = min(reasons.total(), options["limit"] or reasons.total())
+        counts = {"waiting" if waiting else "failed": count, "dry_run": True}
+        if self.json:
+            self._report(counts | {"reasons": dict(reasons.most_common())})
+            return False
+        self._report(counts)
+        for reason, files in reasons.most_common(10):
+            self.stdout.write(f"{files} {causes.read(reason).cause}: {reason}")
         return False
 
     def verify(self, options: dict[str, Any]) -> bool:
@@ -165,7 +201,7 @@ class Command(BaseCommand):
                 found[leftover.kind] += 1
                 if not self.json:
                     self.stdout.write(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
-        pruned = 0 if options["dry_run"] else dispatch.prune()
+        pruned = dispatch.prune(options["chain"], options["history"], dry_run=options["dry_run"])
         self._report({**found, "tombstones": pruned, "dry_run": options["dry_run"]})
         return False
 
@@ -228,7 +264,15 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"  on {alone.tier} alone: {about}{alone.files} files, {filesizeformat(alone.bytes)}"
             )
+        lately = status.throughput
+        self.stdout.write(
+            f"  copied in the last {lately.minutes} minutes: {about}{lately.files} files, "
+            f"{filesizeformat(lately.bytes)} ({lately.files_per_second:.1f} files/s, "
+            f"{filesizeformat(lately.bytes_per_second)}/s)"
+        )
         self._print_tiers(status, about)
+        for reason, count in status.reasons.items():
+            self.stdout.write(f"  failed, {count}: {reason}")
 
     def _print_tiers(self, status: ChainStatus, about: str) -> None:
         table = Table("tier", "files", "bytes", box=None, pad_edge=False, padding=(0, 2, 0, 2))
@@ -284,6 +328,24 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    return _positive(text, "seconds")
+
+
+def _days(text: str) -> float:
+    return _positive(text, "days", zero=True)
+
+
+def _positive(text: str, unit: str, *, zero: bool = False) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not (0 < number < float("inf") or (zero and number == 0)):
+        raise ArgumentTypeError(f"write a number of {unit}")
+    return number
+
+
 def _dry_run(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="change nothing, only say what would be done")
 
@@ -294,6 +356,14 @@ def _status(parser: ArgumentParser) -> None:
     What is owed is counted. Of a chain with many files, what is settled is estimated, and told as "about".
     """
     parser.add_argument("--exact", action="store_true", help="count all files, however many and long that is")
+    parser.add_argument(
+        "--watch",
+        type=_seconds,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="go on and redraw every so many seconds (2), until Ctrl-C",
+    )
 
 
 def _transfer(parser: ArgumentParser) -> None:
@@ -324,8 +394,19 @@ def _drain(parser: ArgumentParser) -> None:
 
 
 def _retry(parser: ArgumentParser) -> None:
-    """Make failed files due again, with all their attempts."""
+    """Make failed files due again, with all their attempts; --dry-run counts them by their reasons."""
     parser.add_argument("name", nargs="*", help="names of files (default: every failed file)")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--failed", action="store_true", help="files that failed for good: the default")
+    chosen.add_argument(
+        "--waiting",
+        action="store_true",
+        help="instead files that failed an attempt and wait for their next: try them at once",
+    )
+    parser.add_argument("--error", default="", metavar="TEXT", help="those whose reason has this text in it")
+    parser.add_argument("--cause", choices=causes.ALL, help="those whose reason is of this kind")
+    parser.add_argument("--tier", help="those whose reason speaks of this tier")
+    parser.add_argument("--limit", type=_count, help="so many files at most")
     _dry_run(parser)
 
 
@@ -345,6 +426,12 @@ def _gc(parser: ArgumentParser) -> None:
         default=86400,
         metavar="SECONDS",
         help="leave what was written to since then alone (default: %(default)s, a day); slow uploads need their time",
+    )
+    parser.add_argument(
+        "--history",
+        type=_days,
+        metavar="DAYS",
+        help="keep tombstones of deleted files for so many days (default: QUEUED_STORAGE_HISTORY)",
     )
     _dry_run(parser)
 
