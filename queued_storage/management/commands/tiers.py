@@ -169,9 +169,7 @@ class Command(BaseCommand):
 
     def retry(self, options: dict[str, Any]) -> bool:
         waiting = options["waiting"]
-        rows = operations.failed(
-            options["chain"], options["name"], error=options["error"], waiting=waiting
-        )
+        rows = operations.failed(options["chain"], options["name"], error=options["error"], waiting=waiting)
         is_wanted = operations.reads(options["cause"], options["tier"])
         if not options["dry_run"]:
             count = dispatch.retry(rows, options["limit"], lambda row: is_wanted(row.last_error))
