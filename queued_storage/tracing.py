@@ -13,6 +13,8 @@ from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from .exceptions import LeaseLost
+
 T = TypeVar("T")
 
 SPAN = "queued_storage.copy"
@@ -61,6 +63,9 @@ def _span(facts: dict[str, Any]) -> Iterator[Tell]:
 
         try:
             yield tell
+        except LeaseLost:  # replaced or deleted meanwhile, which is no error
+            span.set_attribute("queued_storage.outcome", "lost")
+            raise
         except BaseException as error:
             kind = type(error).__name__
             span.set_attributes({"queued_storage.outcome": "failed", "error.type": kind})

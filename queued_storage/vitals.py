@@ -92,18 +92,17 @@ def take(alias: str, now: datetime) -> Vitals:
     )
 
 
-def overdue(now: datetime, alias: str | None = None) -> float:
-    """Return the seconds for which the work (of one chain) that has waited longest for a worker has been due."""
+def overdue(now: datetime, alias: str) -> float:
+    """Return the seconds for which the chain's work that has waited longest for a worker has been due."""
     # By the time alone: where many fell due at once, to have those in order would take a sort.
     since = catalog.due(now, alias).order_by("due_at").values_list("due_at", flat=True).first()
     return 0.0 if since is None else (now - since).total_seconds()
 
 
-def failed(alias: str | None, limit: int) -> int:
-    """Return how many files (of one chain) have failed; no more than ``limit`` are counted."""
-    wanted = catalog.aliases() if alias is None else [alias]
+def failed(aliases: Iterable[str], limit: int) -> int:
+    """Return how many files of the chains have failed; no more than ``limit`` are counted."""
     # By chains in any case: the index has them first.
-    return catalog.files().filter(state="failed", chain__in=wanted).values("pk")[:limit].count()
+    return catalog.files().filter(state="failed", chain__in=list(aliases)).values("pk")[:limit].count()
 
 
 def latest_failed(alias: str) -> QuerySet[StoredFile]:

@@ -55,6 +55,7 @@ def queries(now: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
     files = catalog.files()
     of_chain = files.filter(chain="media")
     yield "due", catalog.due(now, "media").values("pk")[:100]
+    yield "due", catalog.due(now, "media").order_by("due_at").values("due_at")[:1]
     yield "due", catalog.in_hand(now, "media").values("pk")
     yield "unsettled", of_chain.filter(state="pending").values("tiers")
     yield "unsettled", of_chain.filter(state="deleted", due_at__isnull=False).values("tiers")

@@ -67,6 +67,25 @@ def test_failed_copy_tells_no_words_of_a_backend(make_chain: Any, tracer: Any) -
     assert "secret-name" not in span.to_json()
 
 
+def test_copy_of_a_file_that_is_deleted_meanwhile_is_lost_and_no_error(make_chain: Any, tracer: Any) -> None:
+    storage = make_chain({"near": faulty.tier("near"), "far": faulty.tier("traced")})
+    name = storage.save("a.txt", ContentFile(b"content"))
+
+    def delete(call: faulty.Call) -> Any:
+        opened = call.proceed()
+        storage.delete(name)
+        return opened
+
+    faulty.bucket("near").on("open", delete)
+    try:
+        run_owed_work()
+    finally:
+        faulty.forget_all()
+    (span,) = copies(tracer)
+    assert (span.attributes or {})["queued_storage.outcome"] == "lost"
+    assert span.status.status_code is not StatusCode.ERROR
+
+
 def test_spans_of_a_batch_belong_to_the_task(make_chain: Any, tracer: Any) -> None:
     """Its copies are made by threads of a pool."""
     storage = make_chain()

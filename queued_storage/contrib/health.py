@@ -12,7 +12,7 @@ from django.utils import timezone
 from health_check.base import HealthCheck
 from health_check.exceptions import HealthCheckException, ServiceUnavailable, ServiceWarning
 
-from .. import outage, vitals
+from .. import catalog, outage, vitals
 from ..chain import Chain, chains
 from ..exceptions import ConfigurationError, TierUnavailable
 from ..names import staging_name
@@ -63,22 +63,24 @@ class Tiers(HealthCheck):  # type: ignore[misc] # health_check has no types
         raise problem from None  # what it came from is logged with it
 
     def _problems(self) -> Iterator[HealthCheckException]:
-        yield from self._late()
-        yield from self._failed()
+        catalogued = catalog.aliases() if self.chain is None else [self.chain]
+        yield from self._late(catalogued)
+        yield from self._failed(catalogued)
         for chain in [chains[alias] for alias in chains] if self.chain is None else [chains[self.chain]]:
             yield from self._down(chain)
 
-    def _late(self) -> Iterator[HealthCheckException]:
+    def _late(self, catalogued: list[str]) -> Iterator[HealthCheckException]:
         if self.max_age is None:
             return
-        seconds = vitals.overdue(timezone.now(), self.chain)
+        now = timezone.now()
+        seconds = max((vitals.overdue(now, alias) for alias in catalogued), default=0.0)
         if seconds > self.max_age.total_seconds():
             yield ServiceUnavailable(f"work has waited for {seconds:.0f} s; is a worker running?")
 
-    def _failed(self) -> Iterator[HealthCheckException]:
+    def _failed(self, catalogued: list[str]) -> Iterator[HealthCheckException]:
         if self.max_failed is None:
             return
-        count = vitals.failed(self.chain, self.max_failed + COUNTED)
+        count = vitals.failed(catalogued, self.max_failed + COUNTED)
         if count > self.max_failed:
             more = "at least " if count == self.max_failed + COUNTED else ""
             yield ServiceWarning(f"{more}{count} failed; `manage.py tiers status` tells more")

@@ -19,7 +19,7 @@ from django.utils import timezone
 from health_check.exceptions import HealthCheckException, ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView
 
-from queued_storage import catalog, outage, vitals
+from queued_storage import catalog, outage
 from queued_storage.chain import chains
 from queued_storage.contrib import health
 from queued_storage.contrib.health import Tiers
@@ -151,10 +151,10 @@ class TestDiscretion:
         caplog: pytest.LogCaptureFixture,
         error: Exception,
     ) -> None:
-        def refuse(*arguments: Any) -> float:
+        def refuse() -> list[str]:
             raise error
 
-        monkeypatch.setattr(vitals, "overdue", refuse)
+        monkeypatch.setattr(catalog, "aliases", refuse)
         with caplog.at_level(logging.DEBUG):
             result = asyncio.run(Tiers().get_result())
         assert isinstance(result.error, ServiceUnavailable)

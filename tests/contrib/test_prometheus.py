@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.db import OperationalError, connections
 from django.test import Client
@@ -337,6 +340,13 @@ def test_names_follow_the_conventions() -> None:
         assert {label for each in metric.samples for label in each.labels} <= {
             "chain", "tier", "source", "destination", "state", "cause", "final", "le",
         }  # fmt: skip
+
+
+def test_app_without_the_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    config = AppConfig.create("queued_storage.contrib.prometheus")
+    with pytest.raises(ImproperlyConfigured, match=r"django-queued-storage\[prometheus\]"):
+        config.ready()
 
 
 class TestMany:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,16 @@ def test_alert_has_a_runbook(rule: Any) -> None:
     assert re.search(rf"^{rule['alert']}\n~+\n\n\*.", PAGE, re.MULTILINE)
     assert rule["annotations"]["summary"]
     assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_alerts_fire_when_they_should() -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool comes with Prometheus")
+    rules = DOCS / "monitoring" / "alerts-test.yml"
+    told = subprocess.run(
+        [promtool, "test", "rules", rules.name], cwd=rules.parent, capture_output=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
 
 
 def test_page_lists_the_options_of_the_health_check() -> None:
