@@ -37,8 +37,9 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
     BATCH = 100
     #: Whether files go the quickest way that is known between two tiers; False: only the storages' own ways.
     FAST_PATHS = True
-    #: How many files one process copies at a time.
-    THREADS = 8
+    #: How many files one process copies at a time, between disks and S3. Each thread keeps clients of its own (some
+    #: 3 MB for S3), and none of them a connection to the database.
+    THREADS = 16
     #: Days for which the rows of failed deletes and other ended work stay visible.
     HISTORY = 30
 

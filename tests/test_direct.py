@@ -25,7 +25,7 @@ from storages.backends.s3 import S3Storage
 
 from queued_storage import conditional, copying, direct
 from queued_storage.amended import amended
-from queued_storage.direct import connections, copies, parts, signing
+from queued_storage.direct import connections, copies, parts, signing, uploads
 from queued_storage.testing import run_owed_work
 
 from tests.support.servers import S3Server
@@ -278,6 +278,35 @@ class TestParts:
                 recorder.goes_on.set()
         assert None not in [future.result() for future in sent]
         assert len(taken) == 6
+
+    @pytest.mark.parametrize(("size", "at_a_time"), [(100, 4), (101, 2)])
+    def test_g11_few_large_bodies_are_in_memory_however_many_threads_send(
+        self, recorder: Any, monkeypatch: pytest.MonkeyPatch, size: int, at_a_time: int
+    ) -> None:
+        monkeypatch.setattr(uploads, "FREE", 100)
+        monkeypatch.setattr(parts, "IN_MEMORY", 2)
+        monkeypatch.setattr(parts, "_rooms", {})
+        recorder.goes_on.clear()
+        taken: list[int] = []
+
+        class Counted(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                taken.append(1)
+                return super().read(size)
+
+        storages = [make(recorder) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            sent = [
+                pool.submit(direct.put, storage, "a", lambda: File(Counted(b"x" * size), name="a"), {})
+                for storage in storages
+            ]
+            try:
+                wait_until(lambda: recorder.waiting == at_a_time, "as many as may be are on their way")
+                assert len(taken) == at_a_time
+            finally:
+                recorder.goes_on.set()
+        assert None not in [future.result() for future in sent]
+        assert len(taken) == 4
 
     @pytest.mark.parametrize("status", [403, 404])
     def test_part_that_is_refused_ends_the_upload(self, recorder: Any, status: int) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .copies import Object
     from .line import Line
 
-#: Parts of one object that go at a time, and parts of all objects that a process has in memory.
+#: Parts of one object that go at a time, and parts (and large bodies) of all objects that a process has in memory.
 AT_A_TIME = 4
 IN_MEMORY = 8
 #: Bytes that a server copies as one part, and how many parts an object may have.
@@ -138,7 +138,7 @@ class _Upload:
     def _pool(self) -> Iterator[Callable[..., None]]:
         """Give what waits for room, takes the next part and begins it; wait for all at the end."""
         at_a_time = min(AT_A_TIME, self._config.max_request_concurrency) if self._config.use_threads else 1
-        rooms = (threading.BoundedSemaphore(at_a_time), _room())
+        rooms = (threading.BoundedSemaphore(at_a_time), room())
         numbers = itertools.count(1)
 
         def begin(make: Callable[[int, Any], dict[str, Any]], take: Callable[[], Any]) -> None:
@@ -244,8 +244,8 @@ _rooms: dict[int, threading.BoundedSemaphore] = {}
 _lock = threading.Lock()
 
 
-def _room() -> threading.BoundedSemaphore:
-    """Return the room for this process' parts; a forked one has its own."""
+def room() -> threading.BoundedSemaphore:
+    """Return the room for what this process has in memory; a forked one has its own."""
     with _lock:
         return _rooms.setdefault(os.getpid(), threading.BoundedSemaphore(IN_MEMORY))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +21,8 @@ from .parameters import spelled
 
 #: Bytes up to which an MD5, which servers tell of what they keep, costs less than asking them for its size.
 PROVEN_BY_MD5 = 1 << 18
+#: Bytes up to which a body does not count as one of the parts that may be in memory at a time.
+FREE = 1 << 20
 _STOCK_SAVE = "django.core.files.storage.base.Storage"
 
 
@@ -43,10 +46,12 @@ def put(
         return None
     if content.size > storage.transfer_config.multipart_threshold:  # type: ignore[attr-defined]
         return parts.put(storage, line, content, headers, key=key, parameters=parameters)
-    body = content.read()
-    if len(body) != content.size:
-        return None
-    return _put(line, key, body, _digest(content, body), {**own, **headers})
+    # As many threads as there are could have as many of them in memory.
+    with parts.room() if content.size > FREE else nullcontext():
+        body = content.read(content.size + 1)  # of no size, it is read in small pieces, and is there twice
+        if len(body) != content.size:
+            return None
+        return _put(line, key, body, _digest(content, body), {**own, **headers})
 
 
 def _put(line: Line, key: str, body: bytes, digest: str, headers: dict[str, str]) -> Sent | None:
