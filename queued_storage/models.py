@@ -103,6 +103,11 @@ class StoredFile(models.Model):
     class Meta:
         verbose_name = _("stored file")
         verbose_name_plural = _("stored files")
+        permissions = (
+            ("retry_storedfile", "Can try failed files again"),
+            ("transfer_storedfile", "Can have files transferred now"),
+            ("verify_storedfile", "Can have the copies of files verified"),
+        )
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["chain", "key"], name="queued_storage_one_row_per_name"),
         ]

@@ -59,6 +59,13 @@ class Looked:
     row: StoredFile
     flaws: tuple[Flaw, ...] = ()
     outcome: Outcome | None = None
+    #: Tiers that could not be asked about it.
+    untold: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What is wrong with the copies, in words."""
+        return "; ".join(f"{flaw.tier}: {flaw.kind} ({flaw.detail})" for flaw in self.flaws)
 
     @property
     def is_finding(self) -> bool:
@@ -107,6 +114,12 @@ class Verification:
             self.is_complete = True
             yield from self._look_again()
 
+    def run_on(self, rows: list[StoredFile]) -> Iterator[Looked]:
+        """Look at these files of the chain alone."""
+        with ThreadPoolExecutor(conf.get("THREADS"), "queued-storage-verify") as self._pool:
+            yield from self._look_at(rows)
+            yield from self._look_again()
+
     def _rows(self) -> QuerySet[StoredFile]:
         return catalog.live_after(self.last, self.chain.alias, self.options.prefix)
 
@@ -115,7 +128,7 @@ class Verification:
         return PAGE if limit is None else min(PAGE, limit - self.files)
 
     def _look_at(self, page: list[StoredFile]) -> Iterator[Looked]:
-        copies, looked = Counter[str](), list[Suspect | None]()
+        copies, looked, untold = Counter[str](), list[Suspect | None](), list[tuple[str, ...]]()
         answers = [self._begin(row) for row in page]
         for row, begun in zip(page, answers, strict=True):
             if self._stopping():
@@ -123,16 +136,17 @@ class Verification:
             found = self._collect(row, begun)
             copies.update([*found.good, *(flaw.tier for flaw in found.flaws)])
             self._count_unchecked(found)
+            untold.append(tuple(found.untold))
             looked.append(self._confirmed(found))
         for future in chained.from_iterable(begun.values() for begun in answers):
             future.cancel()
         self.copies += copies
         self._stop_if_too_many(copies, [each for each in looked if each is not None])
-        for row, suspect in zip(page, looked, strict=False):
+        for row, suspect, unasked in zip(page, looked, untold, strict=False):
             if self._stopping() and self.options.repair:
                 return
             self.files += 1
-            yield Looked(row) if suspect is None else self._told(suspect)
+            yield Looked(row, untold=unasked) if suspect is None else self._told(suspect)
             self.last = row.pk
 
     def _look_again(self) -> Iterator[Looked]:
@@ -227,7 +241,7 @@ class Verification:
         if outcome is not None:
             self.outcomes[outcome.result] += 1
         self.flaws.update(flaw.kind for flaw in suspect.flaws)
-        return Looked(suspect.row, tuple(suspect.flaws), outcome)
+        return Looked(suspect.row, tuple(suspect.flaws), outcome, tuple(suspect.untold))
 
     def _heal(self, suspect: Suspect) -> Outcome:
         seen = {*suspect.good, *suspect.untold, *(flaw.tier for flaw in suspect.flaws)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.urls import reverse
 
@@ -56,3 +59,82 @@ def test_failed_files_are_tried_again(admin_client: Any, row: StoredFile) -> Non
     row.refresh_from_db()
     assert (row.state, row.attempts) == ("pending", 0)
     assert row.due_at is not None
+
+
+def act(client: Any, action: str, *rows: StoredFile) -> str:
+    """Have the action done to the rows; return the page that follows."""
+    chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
+    return str(client.post(reverse(LIST), chosen, follow=True).content.decode())
+
+
+def logged() -> list[str]:
+    return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+
+
+def test_files_are_transferred_now(admin_client: Any, make_chain: Any) -> None:
+    make_chain(policy="delayed").save("a.txt", ContentFile(b"1"))
+    row = StoredFile.objects.get()
+    assert "The transfer of 1 file was asked for." in act(admin_client, "transfer", row)
+    row.refresh_from_db()
+    assert (row.requested, row.state, logged()) == (True, "pending", ["Transfer asked for."])
+
+
+def test_file_of_a_chain_that_is_not_known_is_told(admin_client: Any, row: StoredFile) -> None:
+    StoredFile.objects.update(chain="elsewhere")
+    for action in ("transfer", "verify"):
+        assert "has no chain &#x27;elsewhere&#x27;" in act(admin_client, action, row)
+    assert logged() == []
+
+
+def test_copies_are_verified(admin_client: Any, row: StoredFile, tmp_path: Path) -> None:
+    assert "1 file was looked at." in act(admin_client, "verify", row)
+    (tmp_path / "disk/a.txt").write_bytes(b"short")
+    assert "5 bytes instead of 2048" in act(admin_client, "verify", row)
+    assert logged() == ["Verified: no flaw found.", "Verified: disk: size (5 bytes instead of 2048)"]
+
+
+def test_tier_that_could_not_be_checked_is_told(admin_client: Any, row: StoredFile, tmp_path: Path) -> None:
+    (tmp_path / "disk").rename(tmp_path / "away")
+    page = act(admin_client, "verify", row)
+    assert "Tier disk of chain media could not be checked: its folder" in page
+    assert logged() == ["Verified: no flaw found. Could not be checked: disk."]
+
+
+def test_what_was_tried_again_is_logged(admin_client: Any, row: StoredFile) -> None:
+    StoredFile.objects.update(state="failed", due_at=None)
+    act(admin_client, "retry", row)
+    assert logged() == ["Tried again."]
+
+
+@pytest.mark.parametrize("action", ["retry", "transfer", "verify"])
+def test_each_action_has_a_permission(
+    client: Any, django_user_model: Any, row: StoredFile, action: str
+) -> None:
+    user = django_user_model.objects.create_user("operator", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_storedfile"))
+    client.force_login(user)
+    assert f'value="{action}"' not in client.get(reverse(LIST)).content.decode()
+    act(client, action, row)
+    assert logged() == []
+    user.user_permissions.add(Permission.objects.get(codename=f"{action}_storedfile"))
+    assert f'value="{action}"' in client.get(reverse(LIST)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"tier": "disk"}, ["a.txt", "full.txt"]), ({"tier": "vault"}, ["moved.txt"]), ({"tier": "dis"}, []),
+        ({"cause": "full"}, ["full.txt"]), ({"cause": "denied"}, []),
+    ],
+)  # fmt: skip
+def test_filters(
+    catalog_db: str, admin_client: Any, make_chain: Any, query: dict[str, str], names: list[str]
+) -> None:
+    storage = make_chain(policy="transfer-and-delete")
+    for name in ("a.txt", "full.txt", "moved.txt"):
+        storage.save(name, ContentFile(b"1"))
+    StoredFile.objects.filter(name="moved.txt").update(tiers=["vault"], state="settled")
+    full = {"state": "failed", "last_error": "tier 'vault' is full: OSError", "due_at": None}
+    StoredFile.objects.filter(name="full.txt").update(**full)
+    found = admin_client.get(reverse(LIST), query).context["cl"].queryset
+    assert sorted(row.name for row in found) == names

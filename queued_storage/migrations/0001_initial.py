@@ -48,6 +48,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'stored file',
                 'verbose_name_plural': 'stored files',
+                'permissions': (('retry_storedfile', 'Can try failed files again'), ('transfer_storedfile', 'Can have files transferred now'), ('verify_storedfile', 'Can have the copies of files verified')),
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['chain', 'due_at'], name='queued_storage_due'), models.Index(condition=models.Q(('state', 'pending'), ('state', 'failed'), ('state', 'deleted'), _connector='OR'), fields=['chain', 'state', 'due_at', 'saved_at'], name='queued_storage_unsettled'), models.Index(condition=models.Q(('staged__gt', '')), fields=['staged'], name='queued_storage_staged')],
                 'constraints': [models.UniqueConstraint(fields=('chain', 'key'), name='queued_storage_one_row_per_name')],
             },
