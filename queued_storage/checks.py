@@ -16,7 +16,7 @@ from django.db.models import FileField
 from django.utils.module_loading import import_string
 from pydantic import ValidationError
 
-from . import catalog, conf, copiers, disk, former, traits
+from . import catalog, conf, copiers, disk, former, links, traits
 from .chain import Chain, chains, find_problems, find_shared_places
 from .exceptions import ConfigurationError
 from .schema import POLICIES, PREFIX, TIERS, GeneralSettings, Problem, did_you_mean, option_problems
@@ -95,6 +95,28 @@ def _check_databases(chain: Chain) -> Iterator[CheckMessage]:
                 "tier: below it, either database will do.",
                 id=_id("W007"),
             )
+
+
+@register("queued_storage")
+def check_urls(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """E010: chains with stable URLs, which the project's urls do not serve."""
+    if find_problems() or not hasattr(settings, "ROOT_URLCONF"):  # without any, as workers may be
+        return []
+    for alias in chains:
+        if chains[alias].config.URLS == "stable":
+            try:
+                links.url(alias, "name")
+            except ConfigurationError:
+                path = f"{TIERS}[{alias!r}]['URLS']"
+                return [
+                    _error(
+                        path,
+                        "the project's urls do not serve them.",
+                        f"Add {links.INCLUDE} to urlpatterns.",
+                        "E010",
+                    )
+                ]
+    return []
 
 
 @register("queued_storage")

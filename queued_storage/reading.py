@@ -150,13 +150,17 @@ class Reader:
         )[1]
 
     def path(self, name: str) -> str:
+        return self.place(name)[1]
+
+    def place(self, name: str) -> tuple[Tier, str]:
+        """Return the tier with paths that has the file, and the path; raise NotImplementedError."""
         return self._find(
             name,
             Question(
                 lambda storage, at: _path(_existing(storage, at), at),
                 lambda tier, row: _path(tier.storage, name),
             ),
-        )[1]
+        )
 
     def time(self, name: str, kind: str) -> datetime:
         """Return the ``accessed``, ``created`` or ``modified`` time, which a move does not change."""

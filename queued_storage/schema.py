@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self, TypeVar, get_args
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from django.conf import settings
 from pydantic import (
@@ -35,6 +36,8 @@ MAX_NAME = 1024
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 Options = Annotated[dict[str, Any], Field(default_factory=dict, repr=False)]
+#: How ``queued_storage.urls`` answers for a file.
+Serve = Literal["redirect", "stream", "x-accel-redirect", "x-sendfile"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class TierSettings(Shape):
     #: make as many times that. Files that wait for it keep no thread from those of other tiers. None: THREADS to a disk
     #: or S3, elsewhere one for each message that the process works on.
     CONCURRENCY: Annotated[int, Field(ge=1, strict=True)] | None = None
+    #: How a file that lies there is served by its stable URL; None: as the chain's own SERVE says.
+    SERVE: Serve | None = None
 
     @model_validator(mode="after")
     def names_one_storage(self) -> Self:
@@ -159,6 +164,40 @@ class ChainSettings(Shape):
     #: How many tiers hold a verified copy before a save returns. With more than 1 a save takes as long as the copies
     #: do, fails where they do, and replaces nothing.
     ACK: Annotated[int, Field(ge=1, strict=True)] = 1
+    #: What ``url()`` gives: the URL of the tier that has the file, or one of ``queued_storage.urls`` that stays the
+    #: same wherever the file moves.
+    URLS: Literal["tier", "stable"] = "tier"
+    #: How the stable URL answers. "redirect": leads to the tier's own URL. "stream": this process sends the bytes.
+    #: "x-accel-redirect", "x-sendfile": nginx, or Apache and lighttpd, send the file of a tier with paths. A file of a
+    #: tier that has none, no path or no URL, is streamed. None: "redirect", or "stream" where PRIVATE.
+    SERVE: Serve | None = None
+    #: Where nginx has its internal locations, one for each tier: ``<prefix><chain>/<tier>/``.
+    ACCEL_PREFIX: Annotated[str, StringConstraints(pattern=r"^/([!-~]*/)?$")] = "/protected/"
+    #: Only a signed link opens a file, for as long as it lasts; ``url()`` gives such links.
+    PRIVATE: StrictBool = False
+    #: For how long a signed link opens its file, from the moment that ``url()`` gave it.
+    LINK_LIFETIME: Annotated[timedelta, Field(ge=timedelta(seconds=1))] = timedelta(hours=1)
+
+    @property
+    def serve(self) -> Serve:
+        """How its files are served: a private chain tells no URL of a tier unless it says so."""
+        return self.SERVE or ("stream" if self.PRIVATE else "redirect")
+
+    @model_validator(mode="after")
+    def serves_only_stable_urls(self) -> Self:
+        keys = [
+            key
+            for key in ("SERVE", "ACCEL_PREFIX", "PRIVATE", "LINK_LIFETIME")
+            if getattr(self, key) != type(self).model_fields[key].default
+        ]
+        keys += ["SERVE" for tier in self.TIERS.values() if tier.SERVE is not None]
+        if self.URLS != "stable" and keys:
+            raise PydanticCustomError(
+                "not_served",
+                "{key} is for the stable URLs, which this chain does not have.",
+                {"key": keys[0], "hint": f'Write "URLS": "stable" beside it, or remove {keys[0]}.'},
+            )
+        return self
 
     @model_validator(mode="after")
     def can_be_written(self) -> Self:
@@ -329,6 +368,7 @@ _IN_WORDS = {
     "float_type": "is not a number.",
     "int_type": "is not a whole number.",
     "model_type": "is not a dict.",
+    "string_pattern_mismatch": "is not of the form that is asked for.",
     "string_type": "is not a text.",
     "too_short": "is empty.",
     "tuple_type": "is not a list.",
@@ -349,6 +389,11 @@ _EXAMPLES = {
     "CONCURRENCY": "a whole number of copies at a time, 1 or more, or None",
     "SPILL": "True or False",
     "ACK": "a whole number of tiers, 1 or more",
+    "URLS": '"tier" or "stable"',
+    "SERVE": '"redirect", "stream", "x-accel-redirect" or "x-sendfile"',
+    "ACCEL_PREFIX": 'a path such as "/protected/", with a slash at both ends',
+    "PRIVATE": "True or False",
+    "LINK_LIFETIME": 'a duration such as "PT1H" or a number of seconds, 1 or more',
     "TIMEOUT": "a number of seconds above 0, or None",
     "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',
     "to": "a list of tier names",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from . import (
     disk,
     dispatch,
     former,
+    links,
     outage,
     traits,
     uploads,
@@ -32,7 +33,14 @@ from . import (
 )
 from .catalog import Saved
 from .chain import Chain, chains
-from .exceptions import ConfigurationError, CopiesDiffer, NameTaken, ReadOnlyChain, TierUnavailable
+from .exceptions import (
+    ChainUnavailable,
+    ConfigurationError,
+    CopiesDiffer,
+    NameTaken,
+    ReadOnlyChain,
+    TierUnavailable,
+)
 from .names import clean, is_staging, visible
 from .reading import Reader, plain_disk
 from .saving import Saver, is_full_or_down
@@ -397,10 +405,30 @@ class TieredStorage(Storage):
 
     def url(self, name: str | None) -> str:
         name = clean(name or "")
+        if self.chain.config.URLS == "stable":
+            return self.stable_url(name)
         if (near := self._near(name)) is not None:
             with suppress(Exception):
                 return disk.url(near, name)
         return self.reader.url(name)
+
+    def stable_url(self, name: str, lifetime: timedelta | None = None) -> str:
+        """Return the URL of ``queued_storage.urls``, which stays what it is wherever the file moves.
+
+        That of a PRIVATE chain is signed, and opens the file for the lifetime, by default the chain's LINK_LIFETIME.
+        Raise FileNotFoundError for a missing file; tiers that are down are no reason to have no URL.
+        """
+        name, config = clean(name), self.chain.config
+        if config.URLS != "stable":
+            raise ConfigurationError(
+                f'{TIERS}[{self.alias!r}] serves no stable URLs. Write "URLS": "stable" into it.'
+            )
+        if self._near(name) is None and self._row(name) is None:
+            with suppress(ChainUnavailable):
+                self.reader.locate(name)
+        if not config.PRIVATE:
+            return links.url(self.alias, name)
+        return links.signed_url(self.alias, name, config.LINK_LIFETIME if lifetime is None else lifetime)
 
     def path(self, name: str) -> str:
         return self.reader.path(clean(name))

@@ -14,7 +14,9 @@ MEDIA = "QUEUED_STORAGE_TIERS['media']"
 X = f"{MEDIA}['TIERS']['x']"
 
 A_DICT_OF_DICTS = "Write {} = {{name: {{…}}, …}}."
-CHAIN_KEYS = "Write a dict with the keys TIERS, POLICY, SPILL, ACK."
+CHAIN_KEYS = (
+    "Write a dict with the keys TIERS, POLICY, SPILL, ACK, URLS, SERVE, ACCEL_PREFIX, PRIVATE, LINK_LIFETIME."
+)
 TIERS_EXAMPLE = f'Write "TIERS": {{"disk": {{"BACKEND": "{DISK}"}}}}.'
 A_NAME = "Use letters, digits, '_', '-' and '.', 64 at most."
 ONE_STORAGE = 'Write "BACKEND": "dotted.path.of.a.Storage", or "STORAGE": "an alias of STORAGES".'
@@ -26,7 +28,7 @@ COPIES = "Write a whole number of copies at a time, 1 or more, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
 POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete'."
 TIER_KEYS = (
-    "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'STORAGE', "
+    "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'SERVE', 'STORAGE', "
     "'TIMEOUT'."
 )
 OWN_PLACE = "Give it a folder, bucket or prefix of its own, or remove one of the two."
@@ -286,6 +288,67 @@ TIERS = [
         id="tiers-named-as-tags-of-the-schema",
     ),
 ]  # fmt: skip
+WAYS = 'Write "redirect", "stream", "x-accel-redirect" or "x-sendfile".'
+A_PREFIX = 'Write a path such as "/protected/", with a slash at both ends.'
+SECONDS_OR_ISO = 'Write a duration such as "PT1H" or a number of seconds, 1 or more.'
+
+
+def served(told: Told, *, id: str, **keys: Any) -> Any:
+    """A mistake in how the files of a sound chain are served."""
+    return chain({"TIERS": {"disk": disk()}, "URLS": "stable", **keys}, told, id=id)
+
+
+def not_stable(key: str, value: Any) -> Any:
+    return served(
+        Told(
+            MEDIA,
+            f"{key} is for the stable URLs, which this chain does not have.",
+            f'Write "URLS": "stable" beside it, or remove {key}.',
+        ),
+        **{"URLS": "tier", key: value},
+        id=f"{key}-without-stable-urls",
+    )
+
+
+URLS = [
+    served(
+        Told(f"{MEDIA}['URLS']", "should be 'tier' or 'stable'.", 'Write "tier" or "stable".'),
+        URLS="lasting",
+        id="urls-of-another-kind",
+    ),
+    served(
+        Told(
+            f"{MEDIA}['SERVE']", "should be 'redirect', 'stream', 'x-accel-redirect' or 'x-sendfile'.", WAYS
+        ),
+        SERVE="X-Sendfile",
+        id="served-in-another-way",
+    ),
+    served(
+        Told(f"{MEDIA}['PRIVATE']", "is neither True nor False.", "Write True or False."),
+        PRIVATE=1,
+        id="private-1",
+    ),
+    *(
+        served(
+            Told(f"{MEDIA}['ACCEL_PREFIX']", "is not of the form that is asked for.", A_PREFIX),
+            ACCEL_PREFIX=prefix,
+            id=f"prefix-{name}",
+        )
+        for name, prefix in {
+            "relative": "protected/",
+            "without-end": "/protected",
+            "of-two-words": "/a b/",
+        }.items()
+    ),
+    served(
+        Told(f"{MEDIA}['LINK_LIFETIME']", "should be greater than or equal to 1 second.", SECONDS_OR_ISO),
+        LINK_LIFETIME=0,
+        id="links-that-never-open",
+    ),
+    not_stable("PRIVATE", True),
+    not_stable("SERVE", "stream"),
+    not_stable("LINK_LIFETIME", 60),
+]
 TWINS = [
     twins({"BACKEND": DISK, "OPTIONS": disk()["OPTIONS"] | {"base_url": "/media/"}}, disk(),
         id="same-folder-with-another-option"),
@@ -547,7 +610,7 @@ SEVERAL += [
     ),
 ]
 
-MISTAKES = [*THE_DICT, *CHAINS, *TIERS, *TWINS, *POLICIES, *SEVERAL]
+MISTAKES = [*THE_DICT, *CHAINS, *TIERS, *URLS, *TWINS, *POLICIES, *SEVERAL]
 
 #: The aliases that the table speaks of.
 STORAGES: Mapping[str, Any] = {
