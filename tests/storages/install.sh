@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what the tests of all storages need and pip does not bring: OpenSSH and Swift from Debian, azurite and
+# Install what the tests of all storages need and pip does not bring: OpenSSH, Swift and nginx from Debian, azurite and
 # pouchdb-server from npm, mongoeco in an environment of its own. What is there already is left as it is. What cannot be
 # had is told; its tests skip, or fail where QUEUED_STORAGE_TEST_REQUIRE names "storages".
 set -euo pipefail
@@ -12,8 +12,8 @@ said() { printf 'storages: %s\n' "$*"; }
 # sshd and the servers of Debian lie where only root's PATH leads.
 export PATH=$PATH:/usr/sbin:/sbin
 DEBIAN_PROGRAMS=(sshd memcached swift-ring-builder swift-proxy-server swift-account-server swift-container-server
-    swift-object-server)
-DEBIAN_PACKAGES=(openssh-server memcached libmagic1 swift-proxy swift-account swift-container swift-object)
+    swift-object-server nginx)
+DEBIAN_PACKAGES=(openssh-server memcached libmagic1 swift-proxy swift-account swift-container swift-object nginx-light)
 
 debian() {
     local program missing=()
