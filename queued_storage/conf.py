@@ -40,7 +40,7 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
     #: How many files one process copies at a time, between disks and S3. Each thread keeps clients of its own (some
     #: 3 MB for S3), and none of them a connection to the database.
     THREADS = 16
-    #: Days for which the rows of failed deletes and other ended work stay visible.
+    #: Days after which the rows of deleted files are removed, if every tier is clear of them.
     HISTORY = 30
 
     class Meta:

@@ -43,13 +43,14 @@ def settings(_: str) -> Iterator[str]:
     told = rst.notes(conf, "QueuedStorageConf")
     for name in schema.GeneralSettings.model_fields:
         default = getattr(conf.QueuedStorageConf, name)
-        yield from described(
-            f"{schema.PREFIX}{name}",
-            told[name],
-            kind=schema._EXAMPLES[name],
-            default=_written(default),
-            example=f"{schema.PREFIX}{name} = {tables.EXAMPLES.get(name, repr(default))}",
-        )
+        setting = f"{schema.PREFIX}{name}"
+        yield f".. confval:: {setting}"
+        yield f"   :default: ``{_written(default)}``"
+        yield ""
+        yield f"   {rst.plain_to_rst(told[name])} Write {_as_code(schema._EXAMPLES[name])}."
+        yield ""
+        example = rst.block(f"{setting} = {tables.EXAMPLES.get(name, repr(default))}")
+        yield from (f"   {line}" for line in example)
 
 
 def keys(shape: str) -> Iterator[str]:
@@ -58,18 +59,12 @@ def keys(shape: str) -> Iterator[str]:
     told = rst.notes(schema, shape)
     for name, field in model.model_fields.items():
         default = REQUIRED if field.is_required() else _default(field)
-        yield from described(f'"{name}"', told[name], kind=schema._EXAMPLES[name], default=default)
-
-
-def described(name: str, said: str, *, kind: str, default: str, example: str = "") -> Iterator[str]:
-    yield f"``{name}``"
-    yield f"   {rst.plain_to_rst(said)}"
-    yield ""
-    given = "It must be given." if default == REQUIRED else f"Default: ``{default}``."
-    yield f"   Write {_as_code(kind)}. {given}"
-    yield ""
-    if example:
-        yield from (f"   {line}" for line in rst.block(example))
+        given = "It must be given." if default == REQUIRED else f"Default: ``{default}``."
+        yield f'``"{name}"``'
+        yield f"   {rst.plain_to_rst(told[name])}"
+        yield ""
+        yield f"   Write {_as_code(schema._EXAMPLES[name])}. {given}"
+        yield ""
 
 
 def _as_code(kind: str) -> str:
