@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from benchmarks import harness, results
+from benchmarks import harness, profiles, results
 from benchmarks.harness import Measure, Run
 from benchmarks.usage import Family
 from tests.support.processes import Process, free_ports
@@ -85,3 +85,16 @@ def test_line_with_latency_takes_a_round_trip_longer_and_changes_nothing() -> No
             assert time.monotonic() - started >= 0.2  # one for the connection, one for question and answer
         finally:
             line.stop()
+
+
+def test_samples_are_counted_by_the_part_that_they_are_of() -> None:
+    drain = "main (program.py:1);drain (queued_storage/batch.py:60);work (queued_storage/batch.py:40)"
+    samples = [
+        f"{drain};record_copies (queued_storage/catalog.py:570);execute (psycopg/cursor.py:90) 3",
+        f"{drain};_wait (queued_storage/batch.py:130);wait (concurrent/futures/_base.py:300) 2",
+        "run (threading.py:9);copy_from_any (queued_storage/copies.py:80);copy (queued_storage/copying.py:60) 4",
+        "main (program.py:1);saved (benchmarks/moves.py:130) 100",
+    ]
+    counted = {name: count for name, count in profiles.shares(samples).items() if count}
+    assert list(counted.values()) == [3, 2, 4]
+    assert list(counted)[:2] == ["catalog: recording copies", "waiting for threads"]
