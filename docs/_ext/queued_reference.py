@@ -15,6 +15,7 @@ import rst
 import tables
 from django.core.management import load_command_class
 from docutils import nodes
+from pydantic import TypeAdapter
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -80,6 +81,8 @@ def _default(field: Any) -> str:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, timedelta):
+        value = TypeAdapter(timedelta).dump_python(value, mode="json")
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
@@ -104,16 +107,12 @@ def _options(policy: Any) -> Iterator[list[str]]:
         if issubclass(ancestor, policies.Policy):
             told |= rst.notes(import_module(ancestor.__module__), ancestor.__name__)
     for name, field in policy.model_fields.items():
-        default = REQUIRED if field.is_required() else f"``{_shown(field.default)}``"
+        default = REQUIRED if field.is_required() else f"``{_written(field.default)}``"
         yield [f"``{name}``", default, rst.plain_to_rst(told.get(name) or _OPTIONS_OF_ANOTHER)]
 
 
 #: Of Delayed: one comment stands above several.
 _OPTIONS_OF_ANOTHER = "That option of the policy named in ``then``, set otherwise; None leaves it."
-
-
-def _shown(value: Any) -> str:
-    return '"PT0S"' if value == timedelta(0) else _written(value)
 
 
 def signal_table(_: str) -> Iterator[str]:
