@@ -326,6 +326,13 @@ class TestCatalog:
             collector.register(registry)
         assert not queries.captured_queries
 
+    def test_prometheus_gets_the_format_that_it_prefers(self, storage: TieredStorage) -> None:
+        wanted = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+        response = Client().get("/", headers={"accept": wanted})
+        assert response["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert response.content.endswith(b"# EOF\n")
+        assert Client().get("/")["Content-Type"].startswith("text/plain")
+
     def test_only_reading_is_allowed(self) -> None:
         assert Client().post("/").status_code == 405
 
