@@ -60,7 +60,8 @@ class Tiers(HealthCheck):  # type: ignore[misc] # health_check has no types
             is_severe = any(isinstance(each, ServiceUnavailable) for each in problems)
             kind = ServiceUnavailable if is_severe else ServiceWarning
             problem = kind("; ".join(each.message for each in problems))
-        raise problem from None  # what it came from is logged with it
+        # Not raised where the error was caught: that would be its context, and logged with it.
+        raise problem
 
     def _problems(self) -> Iterator[HealthCheckException]:
         catalogued = catalog.aliases() if self.chain is None else [self.chain]
