@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime, timedelta
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ import time_machine
 from django.core.checks import run_checks
 from django.core.files.base import ContentFile
 from django.core.management import call_command
+from PIL import Image
 
 from queued_storage.chain import chains
 from queued_storage.storage import tiered_storages
 from queued_storage.testing import run_owed_work
 
 from tests.docs.pages import DOCS, blocks, captioned
+from tests.testapp.models import Document, Picture
 
 PAGES = sorted(DOCS.rglob("*.rst"))
 HOWTO = DOCS / "howto"
@@ -139,6 +142,24 @@ def test_files_cool_down(follow: Any) -> None:
     with time_machine.travel(datetime.now(UTC) + timedelta(days=31)):
         run_owed_work()
         assert (media.tiers(name), media.state(name)) == (["vault"], "settled")
+
+
+@pytest.mark.django_db
+def test_thumbnail_is_made_before_the_move(make_chain: Any) -> None:
+    make_chain(["near", "far"], policy="transfer-and-delete")
+    scope: dict[str, Any] = {}
+    exec(captioned("howto/thumbnails-before-the-move.rst", "thumbnails.py"), scope)  # noqa: S102 - the page is ours
+    content = BytesIO()
+    Image.new("RGBA", (1000, 500)).save(content, "PNG")
+    picture = Picture.objects.create(image=ContentFile(content.getvalue(), "cat.png"))
+    photo = SimpleNamespace(image=picture.image, thumbnail=Document().file)
+    scope["make_thumbnail"](photo)
+    assert (picture.image.tier, picture.image.state) == ("near", "settled")
+    with photo.thumbnail.open() as file, Image.open(file) as thumbnail:
+        assert thumbnail.size == (400, 200)
+    picture.image.transfer()
+    run_owed_work()
+    assert "far" in picture.image.tiers
 
 
 def test_table_of_the_policy_holds(shop: Any) -> None:

@@ -15,6 +15,12 @@ from queued_storage.chain import chains
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 LINKS = sorted(set(re.findall(r"<([^<>:`]+\.(?:rst|md))>`_", README)))
+#: Files and targets that the pages beside the code name.
+BESIDE = "".join(
+    (ROOT / page).read_text(encoding="utf-8") for page in ("CONTRIBUTING.rst", "SECURITY.md", "README.rst")
+)
+FILES = sorted(set(re.findall(r"`((?:docs|tests|queued_storage)/[\w./-]+)`", BESIDE)))
+TARGETS = sorted(set(re.findall(r"(?m)(?:`|^ {4})make ([a-z-]+)", BESIDE)))
 
 
 def code(first_line: str) -> str:
@@ -51,3 +57,13 @@ def test_two_commands_are_there(promise: str) -> None:
 
 def test_nothing_in_it_is_sphinx_s_own() -> None:
     assert not re.search(r":(doc|ref|caption|class|func):", README)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_that_is_named_is_there(file: str) -> None:
+    assert (ROOT / file).exists()
+
+
+def test_targets_that_are_named_are_in_the_makefile() -> None:
+    known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"demo", "docs", "test"} <= set(TARGETS) <= set(known)
