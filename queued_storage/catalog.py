@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.db.models import F, Min, Q, QuerySet, Subquery, Value
+from django.db.models import F, Min, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Rows of deleted files that one statement removes, at most.
 PRUNED_AT_ONCE = 1_000
+#: Files that one sweep asks to leave a first tier, at most.
+MAX_CROWDED_OUT = 10_000
 #: How many names one query asks for; SQLite takes 999 parameters where it was not built for more.
 MAX_KEYS = 500
 
@@ -433,7 +435,8 @@ def _told(saved: Saved) -> dict[str, Any]:
         "name": saved.name, "size": saved.size, "content_type": saved.content_type, "metadata": saved.metadata,
         "model": saved.model, "field": saved.field, "policy": saved.policy, "requested": saved.requested,
         "tiers": list(saved.tiers), "stale": list(saved.stale), "staged": saved.staged, "digest": saved.digest,
-        "copied_at": None, "modified_at": None, "created_at": None, "accessed_at": None, **saved.times,
+        "crowded_out": False, "called_back_at": None, "copied_at": None, "modified_at": None, "created_at": None,
+        "accessed_at": None, **saved.times,
     }  # fmt: skip
 
 
@@ -473,6 +476,49 @@ def _on_request(row: StoredFile, chain: Chain) -> dict[str, Any]:
     # What it was to be looked at again for, an attempt that may still write, say, is so still.
     changes["due_at"] = min((each for each in (changes["due_at"], row.due_at) if each), default=None)
     return changes
+
+
+def first_tier_bytes(chain: Chain) -> int:
+    """Return how many bytes lie on the chain's first tier, but for those that are about to leave it."""
+    held = _on_first_tier(chain).exclude(crowded_out=True, state="pending")
+    return held.aggregate(bytes=Sum("size"))["bytes"] or 0
+
+
+def longest_unused(chain: Chain) -> Iterator[StoredFile]:
+    """Yield the settled files on the chain's first tier, those first that were saved, or called back, longest ago."""
+    settled = _on_first_tier(chain).filter(state="settled", lease="", crowded_out=False)
+    by_use = settled.order_by(Coalesce("called_back_at", "saved_at"), "pk")
+    # All keys first: what is done to a file takes it out of the query.
+    keys = list(by_use.values_list("pk", flat=True)[:MAX_CROWDED_OUT])
+    for begin in range(0, len(keys), MAX_KEYS):
+        rows = files().in_bulk(keys[begin : begin + MAX_KEYS])
+        yield from (rows[pk] for pk in keys[begin : begin + MAX_KEYS] if pk in rows)
+
+
+def _on_first_tier(chain: Chain) -> QuerySet[StoredFile]:
+    # Tiers are kept in the chain's order.
+    return files().filter(chain=chain.alias, tiers__0=chain.first.name).exclude(state="deleted")
+
+
+def crowd_out(row: StoredFile) -> bool:
+    """Ask the settled file to leave the first tier; return False if it is not settled any more."""
+    return _ask_again(row, crowded_out=True)
+
+
+def call_back(row: StoredFile) -> bool:
+    """Ask the settled file to come back to the first tier; return False if somebody was quicker."""
+    return _ask_again(row, crowded_out=False, called_back_at=timezone.now())
+
+
+def _ask_again(row: StoredFile, *, crowded_out: bool, **changes: Any) -> bool:
+    # Of a settled one alone: an attempt under way would settle it without having looked at this.
+    settled = files().filter(pk=row.pk, generation=row.generation, state="settled", lease="")
+    changes |= {"crowded_out": crowded_out, "state": "pending", "due_at": timezone.now(), "attempts": 0}
+    if not settled.filter(crowded_out=not crowded_out).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return True
 
 
 def put_off(row: StoredFile) -> None:

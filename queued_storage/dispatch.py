@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import catalog, conf, hooks
+from . import catalog, conf, hooks, watermarks
 from .chain import chains
 from .reconcile import reconcile
 from .turns import by_turns
@@ -74,6 +74,9 @@ def sweep(chain: str | None = None) -> int:
 
     Chains take turns, and share what one sweep sends.
     """
+    for alias in chains:
+        if chain in (None, alias):
+            watermarks.relieve(chains[alias])
     count = sum(_dispatch(batch) for batch in _batches(catalog.due_ids(timezone.now(), MAX_SWEPT, chain)))
     prune()
     return count

@@ -64,6 +64,14 @@ class StoredFile(models.Model):
 
     policy = models.CharField(_("policy"), max_length=255, blank=True, help_text=_("Empty: the chain's own."))
     requested = models.BooleanField(_("requested"), default=False, help_text=_("Its transfer was asked for."))
+    crowded_out = models.BooleanField(
+        _("crowded out"),
+        default=False,
+        help_text=_("It was asked to leave the first tier, to make room there."),
+    )
+    called_back_at = models.DateTimeField(
+        _("called back at"), null=True, help_text=_("When it was last asked to come back to the first tier.")
+    )
     tiers = models.JSONField(_("tiers"), default=list, help_text=_("Those that hold a verified copy."))
     stale = models.JSONField(
         _("stale"), default=list, help_text=_("Those that may hold other bytes by this name.")

@@ -333,8 +333,8 @@ def _found_on(chain: Chain, name: str) -> dict[str, str]:
 
 def _facts(row: StoredFile) -> dict[str, Any]:
     shown = (
-        "state", "tiers", "stale", "generation", "size", "digest", "content_type", "policy", "requested", "saved_at",
-        "copied_at", "due_at", "attempts", "last_error", "lease_until",
+        "state", "tiers", "stale", "generation", "size", "digest", "content_type", "policy", "requested", "crowded_out",
+        "saved_at", "copied_at", "due_at", "attempts", "last_error", "lease_until",
     )  # fmt: skip
     return {field: getattr(row, field) for field in shown}
 

@@ -56,12 +56,19 @@ class Reader:
     """Answers for the files of one chain; a catalogued chain has rows, a plain fallback has none."""
 
     def __init__(
-        self, chain: Chain, *, catalogued: bool, known: dict[str, StoredFile | None] | None = None
+        self,
+        chain: Chain,
+        *,
+        catalogued: bool,
+        known: dict[str, StoredFile | None] | None = None,
+        came_from_below: Callable[[StoredFile], None] | None = None,
     ) -> None:
         self.chain = chain
         self.catalogued = catalogued
         #: Rows by name, None for a name without one, as the catalog had them a while ago.
         self.known = {} if known is None else known
+        #: Told of a file that was crowded out of the first tier and is opened on a lower one.
+        self.came_from_below = came_from_below
 
     # ---- the questions ----
 
@@ -69,6 +76,8 @@ class Reader:
         before = self._row_of_first(name)
         search = self._search(name, Question(partial(self._open, mode)), opens=True)
         tier, file = self._answer(search)
+        if search.row is not None and search.row.crowded_out and self.came_from_below is not None:
+            self.came_from_below(search.row)
         if traits.is_local(tier.storage):
             return file if "b" in mode or traits.is_disk(tier.storage) else streams.as_text(file)
         row = before if tier.is_first else search.row

@@ -48,6 +48,7 @@ class SimulatedFile:
     copied_at: datetime | None = None
     requested: bool = False
     policy: str = ""
+    crowded_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,11 @@ def run(chain: Chain, *, days: int, policy: str | None = None, load: Load | None
     start = timezone.now() if start is None else start
     if policy is None and chain.policy_name is None:
         raise ConfigurationError(f"Chain {chain.alias!r} has no policy. Say which to look at: --policy NAME.")
-    _ = chain.policy(
-        policy if policy is not None else chain.policy_name or ""
-    )  # its mistakes, before anything else
+    if chain.policy(policy if policy is not None else chain.policy_name or "").first_tier_limit is not None:
+        raise ConfigurationError(
+            "A policy with a watermark looks at all files of the first tier; here each is followed by itself. "
+            "What lies there stays about 'high', and every file lies on the other tiers."
+        )
     simulation = Simulation(chain, start, days, policy)
     known = _count(chain.alias) if with_catalog else 0
     if known:
@@ -319,7 +322,18 @@ def of_catalog(alias: str, share: float = 1) -> Iterator[SimulatedFile]:
     rows = catalog.files().filter(chain=alias).exclude(state="deleted").order_by("key")
     if share < 1:
         rows = rows.filter(key__lt=f"{int(share * 16**64):064x}")
-    facts = ("key", "name", "size", "content_type", "saved_at", "tiers", "copied_at", "requested", "policy")
+    facts = (
+        "key",
+        "name",
+        "size",
+        "content_type",
+        "saved_at",
+        "tiers",
+        "copied_at",
+        "requested",
+        "policy",
+        "crowded_out",
+    )
     last = ""
     while page := list(rows.filter(key__gt=last).values_list(*facts)[:ROWS_AT_ONCE]):
         yield from (SimulatedFile(*row[1:]) for row in page)

@@ -29,6 +29,7 @@ from . import (
     outage,
     traits,
     uploads,
+    watermarks,
     writing,
 )
 from .catalog import Saved
@@ -94,7 +95,13 @@ class TieredStorage(Storage):
     @property
     def reader(self) -> Reader:
         chain = self.chain
-        return Reader(chain, catalogued=self._is_catalogued(chain), known=self._known)
+        return Reader(
+            chain, catalogued=self._is_catalogued(chain), known=self._known, came_from_below=self._call_back
+        )
+
+    def _call_back(self, row: StoredFile) -> None:
+        if watermarks.call_back(self.chain, row):
+            dispatch.hint(row)
 
     def with_policy(self, name: str) -> TieredStorage:
         """Return the same chain with another policy for the files that are saved through it."""

@@ -26,7 +26,7 @@ POLICY_EXAMPLE = 'Write "POLICY": "transfer-and-delete", another policy\'s name,
 SECONDS = "Write a number of seconds above 0, or None."
 COPIES = "Write a whole number of copies at a time, 1 or more, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
-POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete'."
+POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete', 'watermark'."
 TIER_KEYS = (
     "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'SERVE', 'STORAGE', "
     "'TIMEOUT'."

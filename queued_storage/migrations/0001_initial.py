@@ -32,6 +32,8 @@ class Migration(migrations.Migration):
                 ('field', models.CharField(blank=True, max_length=200, verbose_name='field')),
                 ('policy', models.CharField(blank=True, help_text="Empty: the chain's own.", max_length=255, verbose_name='policy')),
                 ('requested', models.BooleanField(default=False, help_text='Its transfer was asked for.', verbose_name='requested')),
+                ('crowded_out', models.BooleanField(default=False, help_text='It was asked to leave the first tier, to make room there.', verbose_name='crowded out')),
+                ('called_back_at', models.DateTimeField(help_text='When it was last asked to come back to the first tier.', null=True, verbose_name='called back at')),
                 ('tiers', models.JSONField(default=list, help_text='Those that hold a verified copy.', verbose_name='tiers')),
                 ('stale', models.JSONField(default=list, help_text='Those that may hold other bytes by this name.', verbose_name='stale')),
                 ('staged', models.CharField(blank=True, help_text='Content of this generation that lies beside its place on the first tier, to be published.', max_length=64, verbose_name='staged')),

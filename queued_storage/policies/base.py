@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,8 +38,17 @@ class FileFacts(Protocol):
     copied_at: datetime | None
     #: Whether ``transfer()`` was asked for.
     requested: bool
+    #: Whether it was asked to leave the first tier, to make room there.
+    crowded_out: bool
     #: Names of the tiers that hold a verified copy.
     tiers: Sequence[str]
+
+
+class Limit(NamedTuple):
+    """Bytes on the first tier: above ``high`` files have to leave it, until ``low`` are left."""
+
+    high: int
+    low: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,18 @@ class Policy(BaseModel, ABC):
     def copier(self) -> str | None:
         """Dotted path of the project's code that makes the copies (see ``copiers``); None is the engine itself."""
         return None
+
+    #: Whether the files that this policy decides for leave the first tier when they are crowded out.
+    makes_room: ClassVar[bool] = False
+
+    @property
+    def first_tier_limit(self) -> Limit | None:
+        """The limit that this policy, or one that it names, sets the chain's first tier."""
+        return None
+
+    def calls_back(self, file: FileFacts) -> bool:
+        """Tell whether a file that was crowded out comes back when it is read."""
+        return False
 
     @abstractmethod
     def place(self, file: FileFacts, tiers: Sequence[str], now: datetime) -> Placement:

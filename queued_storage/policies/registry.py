@@ -31,6 +31,7 @@ SHORT_NAMES = {
     "delayed": "queued_storage.policies.Delayed",
     "rules": "queued_storage.policies.Rules",
     "mirror": "queued_storage.policies.Mirror",
+    "watermark": "queued_storage.policies.Watermark",
 }
 
 #: What a name with such a prefix stands for: a policy, and the option that the rest of the name is.

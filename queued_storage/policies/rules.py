@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from queued_storage.schema import PolicyReference
 
-from .base import FileFacts, Placement, Policy, PolicyError, where_it_is
+from .base import FileFacts, Limit, Placement, Policy, PolicyError, where_it_is
 from .registry import bind_policy, get_policy
 
 
@@ -102,6 +102,11 @@ class Rules(Policy):
     def for_file(self, file: FileFacts) -> Policy:
         policy = self._policy_of(file)
         return self if policy is None else policy.for_file(file)
+
+    @property
+    def first_tier_limit(self) -> Limit | None:
+        limits = (policy.first_tier_limit for policy in self._bound if policy is not None)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def _policy_of(self, file: FileFacts) -> Policy | None:
         number = next((i for i, rule in enumerate(self.rules) if rule.applies_to(file)), len(self.rules))

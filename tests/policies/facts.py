@@ -25,3 +25,4 @@ class File:
     size: int | None = 1
     content_type: str = "application/pdf"
     saved_at: datetime = NOON
+    crowded_out: bool = False

@@ -20,6 +20,7 @@ from queued_storage.policies import (
 )
 from queued_storage.schema import PolicySettings
 
+from tests.mistakes import POLICY_NAMES
 from tests.policies.facts import DAY, FOUR, HOUR, NOON, THREE, TWO, File
 
 MOVING = [Transfer, TransferAndDelete]
@@ -54,7 +55,7 @@ def test_names_of_the_built_in_policies(name: str, policy: Policy) -> None:
         ("colt", "there is no policy 'colt'. Did you mean 'cold'?"),
         (
             "zzz",
-            "there is no policy 'zzz'. Known: 'cold', 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete'.",
+            "there is no policy 'zzz'. " + POLICY_NAMES.replace("Known:", "Known: 'cold',"),
         ),
     ],
 )

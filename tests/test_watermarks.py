@@ -1,0 +1,316 @@
+"""A first tier with a limit: who has to leave it, who comes back, and that nothing is lost meanwhile."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import connections, transaction
+
+from queued_storage import catalog, dispatch, watermarks
+from queued_storage.batch import drain
+from queued_storage.exceptions import ConfigurationError
+from queued_storage.models import StoredFile
+from queued_storage.signals import file_transferred
+from queued_storage.simulation import run
+from queued_storage.storage import TieredStorage
+from queued_storage.testing import faulty
+
+from tests.support import clock, recording
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def now() -> Iterator[clock.Clock]:
+    with clock.stopped() as stopped:
+        yield stopped
+
+
+@pytest.fixture
+def make(make_chain: Any, settings: Any) -> Iterator[Callable[..., TieredStorage]]:
+    settings.QUEUED_STORAGE_DISPATCHER = recording.PATH
+    recording.RecordingDispatcher.calls.clear()
+    watermarks.forget()
+
+    def make(**options: Any) -> TieredStorage:
+        storage: TieredStorage = make_chain(
+            {"disk": "disk", "far": faulty.tier("far")},
+            policy={"BACKEND": "watermark", "OPTIONS": {"high": 50, "low": 30} | options},
+        )
+        return storage
+
+    faulty.forget_all()
+    yield make
+    faulty.forget_all()
+    watermarks.forget()
+
+
+def save(storage: TieredStorage, now: clock.Clock, count: int, size: int = 10) -> list[str]:
+    """Save so many files, a minute apart, and do what they are owed."""
+    names = []
+    for _ in range(count):
+        names.append(storage.save(f"{StoredFile.objects.count()}.bin", ContentFile(b"x" * size)))
+        now.shift(60)
+    list(drain())
+    return names
+
+
+def sweep(now: clock.Clock) -> None:
+    dispatch.sweep()
+    list(drain())
+    now.shift(60)
+
+
+def on_disk(storage: TieredStorage) -> list[str]:
+    names: list[str] = storage.chain.first.storage.listdir("")[1]
+    return sorted(names)
+
+
+def read(storage: TieredStorage, name: str) -> bytes:
+    with storage.open(name) as file:
+        content: bytes = file.read()
+        return content
+
+
+class TestCrowdingOut:
+    def test_up_to_the_high_mark_all_stay(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        names = save(storage, now, 5)  # 50 bytes
+        sweep(now)
+        assert on_disk(storage) == names
+
+    def test_above_it_the_oldest_leave_down_to_the_low_mark(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        names = save(storage, now, 6)  # 60 bytes, of which 30 may stay
+        sweep(now)
+        assert on_disk(storage) == names[3:]
+        assert [storage.tiers(name) for name in names] == [["far"]] * 3 + [["disk", "far"]] * 3
+        assert set(StoredFile.objects.values_list("state", flat=True)) == {"settled"}
+
+    def test_what_is_about_to_leave_is_not_counted_again(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        save(storage, now, 6)
+        for _ in range(3):
+            dispatch.sweep()  # no worker has come to it yet
+        assert StoredFile.objects.filter(crowded_out=True).count() == 3
+
+    def test_file_is_never_only_on_its_way(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        names = save(storage, now, 6)
+        faulty.bucket("far").files.clear()  # somebody else's doing
+        sweep(now)
+        assert all(read(storage, name) == b"x" * 10 for name in names)
+
+    def test_file_that_is_not_copied_yet_stays(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        faulty.bucket("far").go_down()
+        names = save(storage, now, 6)
+        sweep(now)
+        assert on_disk(storage) == names
+
+    def test_files_of_other_policies_stay_and_count(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        other = save(storage.with_policy("transfer"), now, 2)
+        names = save(storage, now, 4)
+        sweep(now)
+        assert on_disk(storage) == [*other, names[-1]]
+
+    def test_content_that_is_saved_anew_starts_anew(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        first = save(storage, now, 6)[0]
+        sweep(now)
+        with storage.open(first, "wb") as file:
+            file.write(b"y" * 10)
+        list(drain())
+        assert (storage.tiers(first), StoredFile.objects.get(name=first).crowded_out) == (
+            ["disk", "far"],
+            False,
+        )
+
+    def test_limit_holds_for_one_chain(self, make: Any, make_chain: Any, now: clock.Clock) -> None:
+        other = make_chain(("here", "there"), policy="transfer", alias="other")
+        make()
+        names = save(other, now, 6)
+        sweep(now)
+        assert on_disk(other) == names
+
+
+class TestCallingBack:
+    @pytest.fixture
+    def storage(self, make: Any) -> TieredStorage:
+        storage: TieredStorage = make(promote=True, promote_up_to=15)
+        return storage
+
+    def test_file_that_is_read_comes_back(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+        assert read(storage, names[0]) == b"x" * 10
+        assert recording.RecordingDispatcher.calls[-1] == [StoredFile.objects.get(name=names[0]).pk]
+        list(drain())
+        assert on_disk(storage) == [names[0], *names[3:]]
+
+    def test_it_is_the_last_to_leave_again(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+        read(storage, names[0])
+        list(drain())
+        now.shift(60)
+        names += save(storage, now, 2)  # 10 + 30 + 20
+        sweep(now)
+        assert on_disk(storage) == sorted([names[0], *names[6:]])
+
+    def test_many_readers_have_it_fetched_once(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+        before = len(recording.RecordingDispatcher.calls)
+        for _ in range(5):
+            read(storage, names[0])
+        assert len(recording.RecordingDispatcher.calls) == before + 1
+
+    def test_there_has_to_be_room(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)  # 30 of 50 are left
+        for name in names[:3]:
+            read(storage, name)
+        list(drain())
+        assert on_disk(storage) == sorted([*names[:2], *names[3:]])
+
+    def test_large_file_stays_away(self, storage: TieredStorage, now: clock.Clock) -> None:
+        large, *_ = save(storage, now, 3, size=20)
+        sweep(now)
+        assert storage.tiers(large) == ["far"]
+        read(storage, large)
+        assert StoredFile.objects.get(name=large).state == "settled"
+
+    def test_without_promote_nothing_comes_back(self, make: Any, now: clock.Clock) -> None:
+        storage = make()
+        names = save(storage, now, 6)
+        sweep(now)
+        read(storage, names[0])
+        assert StoredFile.objects.get(name=names[0]).crowded_out is True
+
+    def test_question_without_opening_calls_nothing_back(
+        self, storage: TieredStorage, now: clock.Clock
+    ) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+        storage.exists(names[0]), storage.size(names[0])
+        assert StoredFile.objects.get(name=names[0]).crowded_out is True
+
+    def test_reader_gets_the_file_whatever_becomes_of_that(
+        self, storage: TieredStorage, now: clock.Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+
+        def refuse(*_: object) -> bool:
+            raise OSError("no")
+
+        monkeypatch.setattr(catalog, "call_back", refuse)
+        assert read(storage, names[0]) == b"x" * 10
+
+    def test_rollback_of_the_reader_takes_it_back(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+        with transaction.atomic():
+            read(storage, names[0])
+            transaction.set_rollback(True)
+        row = StoredFile.objects.get(name=names[0])
+        assert (row.crowded_out, row.state) == (True, "settled")
+
+
+def test_limit_on_every_database(catalog_db: str, make: Any, now: clock.Clock) -> None:
+    storage = make(promote=True)
+    names = save(storage, now, 6)
+    sweep(now)
+    assert on_disk(storage) == names[3:]
+    read(storage, names[0])
+    list(drain())
+    assert on_disk(storage) == [names[0], *names[3:]]
+
+
+def test_simulation_says_that_it_cannot_tell(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="A policy with a watermark looks at all files"):
+        run(make().chain, days=1)
+
+
+class Crowd:
+    """Eight threads that save and read, 2,000 times together; each sweeps now and then, as Celery beat does."""
+
+    THREADS, EACH, SIZE = 8, 250, 100
+
+    def __init__(self, storage: TieredStorage) -> None:
+        self.storage = storage
+        self.contents: dict[str, bytes] = {}
+        self.wrong: list[str] = []
+        self.called, self.fetched = Counter[str](), Counter[str]()
+
+    def use(self, seed: int) -> None:
+        chance = random.Random(seed)
+        try:
+            for number in range(self.EACH):
+                if number < 5 or chance.random() < 0.08:
+                    self._save(f"{seed}-{number}.bin", bytes(chance.choices(range(256), k=self.SIZE)))
+                else:
+                    self._read(chance.choice(list(self.contents)))
+                if number % 50 == 5 * seed:
+                    dispatch.sweep()
+        except BaseException as error:  # noqa: BLE001 - told by the test
+            self.wrong.append(repr(error))
+        finally:
+            connections.close_all()
+
+    def _save(self, name: str, content: bytes) -> None:
+        self.contents[self.storage.save(name, ContentFile(content))] = content
+
+    def _read(self, name: str) -> None:
+        if read(self.storage, name) != self.contents[name]:
+            self.wrong.append(name)
+
+    def run(self) -> None:
+        threads = [threading.Thread(target=self.use, args=(seed,)) for seed in range(self.THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def count_call(self, row: StoredFile) -> bool:
+        if came := catalog._ask_again(row, crowded_out=False, called_back_at=row.saved_at):
+            self.called[row.name] += 1
+        return came
+
+    def count_copy(self, *, name: str, destination: str, **_: Any) -> None:
+        self.fetched[name] += destination == "disk"
+
+
+@pytest.mark.slow
+def test_many_threads_on_a_first_tier_that_is_too_small(
+    make: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.QUEUED_STORAGE_DISPATCHER = "queued_storage.dispatch.ImmediateDispatcher"
+    monkeypatch.setattr(watermarks, "MEMO", 0.05)
+    high = 5_000
+    storage = make(high=high, low=3_000, promote=True)
+    crowd = Crowd(storage)
+    monkeypatch.setattr(catalog, "call_back", crowd.count_call)
+    file_transferred.connect(crowd.count_copy)
+    try:
+        crowd.run()
+        for _ in range(2):
+            dispatch.sweep()
+            list(drain())
+    finally:
+        file_transferred.disconnect(crowd.count_copy)
+    assert crowd.wrong == []
+    assert len(crowd.contents) * crowd.SIZE > 2 * high  # it was too small
+    assert sum(crowd.called.values()) > 20
+    assert +crowd.fetched == crowd.called  # fetched as often as called, whoever else read it meanwhile
+    assert len(on_disk(storage)) * crowd.SIZE == catalog.first_tier_bytes(storage.chain) <= high
+    assert not StoredFile.objects.exclude(state="settled").exists()
+    assert all(read(storage, name) == content for name, content in crowd.contents.items())
