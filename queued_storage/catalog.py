@@ -32,6 +32,8 @@ from .turns import in_turn
 if TYPE_CHECKING:
     from .models import LostAttempt, StoredFile
 
+#: How the reason of a file begins whose recorded copies were all seen to be bad.
+NO_GOOD_COPY = "no good copy is left"
 #: Rows of deleted files that one statement removes, at most.
 PRUNED_AT_ONCE = 1_000
 #: Files that one sweep asks to leave a first tier, at most.
@@ -472,6 +474,8 @@ def _on_request(row: StoredFile, chain: Chain) -> dict[str, Any]:
     now = timezone.now()
     if row.state == "pending":
         return {"requested": True, "due_at": now}  # a back-off ends where somebody asks
+    if is_doubted(row):  # what is recorded does not settle it
+        return {"requested": True, "attempts": 0, "state": "pending", "due_at": now}
     changes = {"requested": True, "attempts": 0, "last_error": "", **first_state(chain, row, now)}
     # What it was to be looked at again for, an attempt that may still write, say, is so still.
     changes["due_at"] = min((each for each in (changes["due_at"], row.due_at) if each), default=None)
@@ -969,7 +973,8 @@ def unrecord(seen: StoredFile, tiers: Collection[str]) -> bool:
 def condemn(seen: StoredFile, reason: str) -> bool:
     """Say that the file is failed, as none of its copies is good; they stay recorded, and where they are.
 
-    Return False, and say nothing, if the row is not any more what it was when the tiers were looked at.
+    The reason begins with NO_GOOD_COPY, by which later attempts know that they have to look first. Return False, and
+    say nothing, if the row is not any more what it was when the tiers were looked at.
     """
     with locked(seen.chain, seen.name) as current:
         if current is None or not current.is_live or not is_as_seen(current, seen):
@@ -978,6 +983,11 @@ def condemn(seen: StoredFile, reason: str) -> bool:
         current.state, current.due_at, current.last_error = "failed", None, reason
         current.save(update_fields=[*_ATTEMPT, "state", "due_at", "last_error"], using=database())
         return True
+
+
+def is_doubted(row: StoredFile) -> bool:
+    """Tell whether no copy was good when the file was verified, and no attempt has seen since that one is."""
+    return row.last_error.startswith(NO_GOOD_COPY)
 
 
 def _give_up_attempt(row: StoredFile) -> None:

@@ -50,7 +50,9 @@ _SIGNS = {
         r"|InvalidAccessKey|SignatureDoesNotMatch|ExpiredToken|NoCredentials|authenti?cation",
         re.IGNORECASE,
     ),
-    "missing": re.compile(r"does not hold|^no tier holds|FileNotFoundError|NoSuch|NotFound|\b404\b"),
+    "missing": re.compile(
+        r"does not hold|^no tier holds|^no good copy is left|FileNotFoundError|NoSuch|NotFound|\b404\b"
+    ),
     "unreachable": re.compile(
         r"connection|is unavailable|unreachable|gaierror|EOFError|broken pipe|no route|host is down"
         r"|\b50[0234]\b|slowdown",

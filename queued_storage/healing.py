@@ -85,7 +85,7 @@ def heal(chain: Chain, looker: Looker, suspect: Suspect, *, dry_run: bool = Fals
         return _reconciled(row) if catalog.unrecord(row, [flaw.tier for flaw in suspect.flaws]) else _MOVED_ON
     if suspect.untold:
         return Outcome("left", f"no good copy is left that could be looked at; {_told(suspect.untold)}")
-    reason = f"no good copy is left: {_told({flaw.tier: flaw.detail for flaw in suspect.flaws})}"
+    reason = f"{catalog.NO_GOOD_COPY}: {_told({flaw.tier: flaw.detail for flaw in suspect.flaws})}"
     if dry_run:
         return Outcome("would fail", reason)
     if (row.state, row.last_error) != ("failed", reason):

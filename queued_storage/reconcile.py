@@ -83,6 +83,7 @@ class Reconciliation:
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
         self.row = attempt.row
+        self._is_doubted = catalog.is_doubted(attempt.row)
 
     @property
     def chain(self) -> Chain:
@@ -129,12 +130,12 @@ class Reconciliation:
         except Waiting as error:
             catalog.wait(self.row, error.until, stale=error.stale)
         except NoPatience as error:
-            catalog.leave(self.row, str(error), lingers=self.attempt.lingers)
+            catalog.leave(self.row, self._told(str(error)), lingers=self.attempt.lingers)
         except TierBusy as error:
             self.attempt.was_busy = True
             catalog.leave(self.row, str(error))
         except UnknownChain as error:
-            catalog.postpone(self.row, str(error))
+            catalog.postpone(self.row, self._told(str(error)))
             self.attempt.tell(signals.transfer_failed, error=str(error), final=False)
         except Exception as error:  # noqa: BLE001 - any backend may raise anything: the file fails, not the worker
             self._fail(error)
@@ -157,6 +158,8 @@ class Reconciliation:
         if self.row.staged:
             self._publish_staged()
         self._distrust_overwritten()
+        if self._is_doubted:
+            self._look_for_a_good_copy()
         for _ in range(ROUNDS):
             while missing := self._assess().missing:
                 self._copy_to(missing)
@@ -194,6 +197,23 @@ class Reconciliation:
                 with self.attempt.speaking_of(tier):
                     if not self.copies.is_still_there(tier):
                         catalog.distrust_own(self.row, tier.name)
+
+    def _look_for_a_good_copy(self) -> None:
+        """Look which copies are good by now, as none was when they were verified: somebody may have put one back."""
+        bad, tiers = [], self.attempt.tiers_with_copies()
+        for tier in tiers:
+            with self.attempt.speaking_of(tier):
+                if not self.copies.is_still_there(tier):
+                    bad.append(tier.name)
+        if len(bad) == len(tiers):
+            raise PermanentFailure("those that are recorded are missing or wrong")
+        self._is_doubted = False
+        for name in bad:
+            catalog.distrust_own(self.row, name)
+
+    def _told(self, reason: str) -> str:
+        """Return the reason to keep: what the next attempt has to look at first, it is told, too."""
+        return f"{catalog.NO_GOOD_COPY}: {reason}" if self._is_doubted else reason
 
     def _publish_staged(self) -> None:
         """Finish what the process that saved did not live to do after its commit."""
@@ -278,6 +298,7 @@ class Reconciliation:
 
     def _fail(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, QueuedStorageError) else self.attempt.described(error)
+        reason = self._told(reason)
         final = catalog.fail(
             self.row,
             reason,

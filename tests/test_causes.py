@@ -26,6 +26,7 @@ SAID = {
     "tier 's3': ClientError: An error occurred (NoSuchBucket) when calling PutObject": ("s3", "missing"),
     "tier 'disk' does not hold the file any more": ("disk", "missing"),
     "no tier holds a verified copy of it": ("", "missing"),
+    "no good copy is left: tier 'disk': no such file; tier 's3': 3 bytes instead of 10": ("disk", "missing"),
     "tier 'disk' holds 3 bytes of the 10 that were saved": ("disk", "mismatch"),
     "tier 's3' holds 3 of 10 bytes": ("s3", "mismatch"),
     "tier 's3' holds other content than was sent to it": ("s3", "mismatch"),

@@ -420,6 +420,57 @@ class TestRepair:
         )
         assert (disk / name).read_bytes() == b"cont"
 
+    @pytest.fixture
+    def condemned(self, name: str, disk: Path, vault: Path) -> str:
+        """A file that has lost both copies."""
+        (disk / name).unlink()
+        (vault / name).write_bytes(b"CONTENT")
+        assert verify("--repair", "--content").code == 2
+        return name
+
+    @pytest.mark.parametrize("how", [("retry",), ("transfer", "folder/a.txt", "--chain", "media")])
+    def test_g3_it_is_not_settled_by_being_tried_again(
+        self, storage: TieredStorage, condemned: str, how: tuple[str, ...]
+    ) -> None:
+        call_command("tiers", *how, stdout=io.StringIO())
+        assert storage.state(condemned) == "pending"
+        with pytest.raises(SystemExit):
+            call_command("tiers", "drain", stdout=io.StringIO())
+        row = StoredFile.objects.get()
+        assert (row.state, row.tiers) == ("failed", ["disk", "vault"])
+        assert row.last_error == "no good copy is left: those that are recorded are missing or wrong"
+
+    def test_g3_nor_while_a_tier_is_down(
+        self, storage: TieredStorage, condemned: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def down(*_: Any) -> int:
+            raise OSError(5, "Input/output error")
+
+        call_command("tiers", "retry", stdout=io.StringIO())
+        with monkeypatch.context() as patch:
+            patch.setattr(FileSystemStorage, "size", down)
+            with pytest.raises(SystemExit):
+                call_command("tiers", "drain", stdout=io.StringIO())
+        row = StoredFile.objects.get()
+        assert (row.state, row.last_error) == (
+            "pending", "no good copy is left: tier 'disk': OSError: [Errno 5] Input/output error"
+        )  # fmt: skip
+        StoredFile.objects.update(due_at=timezone.now())
+        with pytest.raises(SystemExit):
+            call_command("tiers", "drain", stdout=io.StringIO())
+        assert storage.state(condemned) == "failed"
+
+    @pytest.mark.parametrize("restored", ["disk", "vault"])
+    def test_copy_that_somebody_puts_back_heals_the_others(
+        self, storage: TieredStorage, condemned: str, tmp_path: Path, restored: str
+    ) -> None:
+        (tmp_path / restored / condemned).write_bytes(b"content")
+        call_command("tiers", "retry", stdout=io.StringIO())
+        call_command("tiers", "drain", stdout=io.StringIO())
+        row = StoredFile.objects.get()
+        assert (row.state, row.tiers, row.last_error) == ("settled", ["disk", "vault"], "")
+        assert verify("--content").findings == []
+
     def test_g2_good_copy_on_a_tier_that_was_not_asked_for(self, name: str, disk: Path) -> None:
         (disk / name).unlink()
         assert verify("--repair", "--tier", "disk").repairs == ["healed"]
