@@ -29,7 +29,7 @@ from tests.support.servers import S3Server
 from tests.support.workers import Worker
 
 #: Seconds, beside those of the plan.
-TIMES = {"RETRY_DELAY": 1, "RETRY_MAX_DELAY": 4, "DOWN_FOR": 2}
+TIMES = {"DEADLINE": 1, "RETRY_DELAY": 1, "RETRY_MAX_DELAY": 4, "DOWN_FOR": 2}
 #: Attempts are counted when they begin: a file that many kills hit is not to be given up.
 RETRIES = 1000
 CLAIM = "queued-storage-chaos"
