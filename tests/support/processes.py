@@ -77,7 +77,7 @@ class Process:
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
                 if self._ended or left <= 0:
-                    raise self.failure(f"no line like {pattern!r} within {timeout:g} s")
+                    raise self.failure(f"not within {timeout:g} s: a line like {pattern!r}")
                 self._news.wait(left)
 
     def signal(self, number: signal.Signals) -> None:
