@@ -373,7 +373,7 @@ class TestConditions:
         assert (response.status_code, body(response)) == (200, b"written past the storage")
 
     @pytest.mark.parametrize("moment", ["before", "after"])
-    def test_content_that_is_replaced_while_it_is_opened_keeps_to_its_own_etag(
+    def test_content_replaced_while_opened_has_its_own_etag(
         self, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
     ) -> None:
         storage = serve({"first": overwriting(tmp_path), "vault": "disk"}, "transfer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
@@ -22,6 +23,7 @@ from queued_storage.storage import TieredStorage
 from queued_storage.testing import run_owed_work
 
 from tests.support import recording, web_servers
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db(transaction=True)]
 
@@ -37,10 +39,18 @@ def _database_before_server(django_db_setup: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _here(settings: Any) -> None:
+def _here(settings: Any) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = []
     settings.QUEUED_STORAGE_DISPATCHER = recording.PATH
+    yield
+    # Those that still have a connection to the database would keep it from being dropped.
+    wait_until(lambda: not answering(), "the server's threads have ended")
+
+
+def answering() -> list[str]:
+    """Return the names of the threads in which the server answers requests."""
+    return [thread.name for thread in threading.enumerate() if "process_request_thread" in thread.name]
 
 
 @pytest.fixture

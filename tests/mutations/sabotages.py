@@ -467,4 +467,12 @@ SABOTAGES = (
         "for chunk in [content.read()])",
         (f"{SHORT}::test_g11_memory_of_a_move_does_not_grow_with_the_file",),
     ),
+    Sabotage(
+        "rest-of-another-content",
+        "G4",
+        "serving.py",
+        "if now == before:",
+        "if now is not None:",
+        ("tests/test_stable_urls.py::TestConditions::test_content_replaced_while_opened_has_its_own_etag",),
+    ),
 )  # fmt: skip
