@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Reason(NamedTuple):
-    """What a reason tells: the tier that it speaks of first ("" if of none), and the cause, one of ``ALL``."""
+    """What a reason tells: the tier that it begins with ("" if with none), and the cause, one of ``ALL``."""
 
     tier: str
     cause: str
@@ -19,14 +19,15 @@ class Reason(NamedTuple):
 def read(reason: str) -> Reason:
     """Return what the reason of a failure tells; a text that nobody has foreseen is "other"."""
     reason = _GIVEN_UP.sub("", reason)
-    tier = _TIER.search(reason)
+    # Where a reason begins with no tier's name, what looks like one may be a part of a file's.
+    tier = _TIER.match(reason)
     cause = next((cause for cause, sign in _SIGNS.items() if sign.search(reason)), OTHER)
     return Reason("" if tier is None else tier[1], cause)
 
 
 OTHER = "other"
 _GIVEN_UP = re.compile(r"^given up after \d+ attempts: ")
-_TIER = re.compile(r"\b[Tt]ier '([A-Za-z0-9_.-]+)'")
+_TIER = re.compile(r"(?:no good copy is left: )?[Tt]ier '([A-Za-z0-9_.-]+)'")
 
 #: The first that is found holds: this package's own words come before those of backends, which may hold anything.
 _SIGNS = {

@@ -5,14 +5,13 @@ What a file is told is one fact, that it was crowded out; where it should lie th
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import transaction
 
-from . import catalog
+from . import catalog, logs
 from .chain import Chain
 from .exceptions import ConfigurationError
 from .policies import Limit
@@ -20,7 +19,6 @@ from .policies import Limit
 if TYPE_CHECKING:
     from .models import StoredFile
 
-logger = logging.getLogger("queued_storage")
 
 #: Seconds for which a process trusts what it last counted on a first tier.
 MEMO = 10.0
@@ -78,7 +76,7 @@ def call_back(chain: Chain, row: StoredFile) -> bool:
         with transaction.atomic(using=catalog.database()):
             called = catalog.call_back(row)
     except Exception as error:  # noqa: BLE001 - the file was read, and stays where it is
-        logger.warning("cannot call back a file file=%s error=%s", row.pk, type(error).__name__)
+        logs.warning("not_called_back", chain=row.chain, file=row.pk, error=type(error).__name__)
         return False
     if called:
         counted_at, count = _Memory.counted[chain.alias]

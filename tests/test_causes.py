@@ -34,6 +34,7 @@ SAID = {
     "the storage saves under another name than the one that it is given": ("", "name"),
     "tier 'disk': OSError: [Errno 36] File name too long": ("disk", "name"),
     "policy 'cold' places 'a.pdf' on no tier at all": ("", "policy"),
+    "policy 'cold' places \"tier 'a'.pdf\" on no tier at all": ("", "policy"),
     "tier 'disk' holds the last verified copy": ("disk", "policy"),
     "project.tasks.Mine returned False for 'a.pdf'": ("", "refused"),
     "this process does not know its chain: QUEUED_STORAGE_TIERS has no chain 'x'.": ("", "settings"),

@@ -444,6 +444,22 @@ SABOTAGES = (
         (f"{SHORT}::test_g10_marker_secret_is_found_nowhere",),
     ),
     Sabotage(
+        "backends-words-in-a-span",
+        "G10",
+        "tracing.py",
+        'kind = type(error).__name__',
+        'kind = f"{type(error).__name__}: {error}"',
+        ("tests/test_tracing.py::test_failed_copy_tells_no_words_of_a_backend",),
+    ),
+    Sabotage(
+        "databases-words-in-the-health-check",
+        "G10",
+        "contrib/health.py",
+        'f"the catalog cannot be read ({type(error).__name__})"',
+        'f"the catalog cannot be read ({error})"',
+        ("tests/contrib/test_health.py::TestDiscretion",),
+    ),
+    Sabotage(
         "options-in-the-repr",
         "G10",
         "tier.py",
