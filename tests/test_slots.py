@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connections
 
-from queued_storage import batch, catalog, copying, slots
+from queued_storage import batch, catalog, copying, slots, tasks
 from queued_storage.reconcile import reconcile
 from queued_storage.schema import TierSettings
 from queued_storage.slots import Turn
@@ -309,7 +310,8 @@ class TestShift:
     def test_what_it_did_not_come_to_is_handed_on(
         self, slow: TieredStorage, quick: TieredStorage, copies: Copies, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(batch, "SHIFT", 0.2)
+        """Its shift is over when two copies are under way."""
+        monkeypatch.setattr(batch, "_time_left", lambda ends_at: 0 if copies.most == 2 else 0.05)
         save(slow)
         save(quick, 2)
         handed_on: list[int] = []
@@ -320,12 +322,11 @@ class TestShift:
                 "all but the two that are under way are given back",
             )
             copies.goes_on.set()
-        assert states(quick) == {"settled": 2}
         assert states(slow) == {"settled": 2, "pending": COUNT - 2}
         assert sorted(worked_on + handed_on) == ids()
         assert {row.attempts for row in catalog.files().filter(state="pending")} == {0}
         assert catalog.due_ids(catalog.timezone.now(), 99) == sorted(handed_on)
-        monkeypatch.setattr(batch, "SHIFT", 60)
+        monkeypatch.setattr(batch, "_time_left", lambda ends_at: None)
         assert sorted(batch.work(handed_on, hand_on=None)) == sorted(handed_on)
         assert states(slow) == {"settled": COUNT}
 
@@ -338,6 +339,28 @@ class TestShift:
         handed_on: list[list[int]] = []
         assert list(batch.work(ids(), hand_on=lambda pks: handed_on.append(list(pks)))) == []
         assert handed_on == [ids()]
+
+    def test_celery_worker_sends_them_again(
+        self, quick: TieredStorage, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        monkeypatch.setattr(batch, "SHIFT", 0)
+        settings.QUEUED_STORAGE_FAST_PATHS = False
+        settings.QUEUED_STORAGE_BATCH = 2
+        save(quick, 3)
+        recording.RecordingDispatcher.calls.clear()
+        tasks.reconcile(*ids())
+        assert recording.RecordingDispatcher.calls == [ids()[:2], ids()[2:]]
+
+    def test_eager_task_does_all_at_once(self, quick: TieredStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batch, "SHIFT", 0)
+        monkeypatch.setattr(
+            tasks, "current_app", SimpleNamespace(conf=SimpleNamespace(task_always_eager=True))
+        )
+        save(quick, 3)
+        recording.RecordingDispatcher.calls.clear()
+        tasks.reconcile(*ids())
+        assert states(quick) == {"settled": 3}
+        assert recording.RecordingDispatcher.calls == []
 
     def test_nothing_is_handed_on_where_all_is_done(self, quick: TieredStorage) -> None:
         save(quick)
