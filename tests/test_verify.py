@@ -15,7 +15,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from queued_storage import catalog, looking, verifying
@@ -604,6 +604,17 @@ class TestStopping:
         assert go_on in ran.error
         rest = Ran(*go_on.split()[3:])
         assert (rest.code, ran.chain["files"] + rest.chain["files"]) == (0, 6)
+
+    def test_document_is_whole_where_the_database_is_gone(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(*_: Any) -> None:
+            raise OperationalError("server closed the connection")
+
+        monkeypatch.setattr(catalog, "live_after", gone)
+        ran = verify()
+        assert (ran.code, ran.error) == (1, "server closed the connection")
+        assert ran.report["go_on"] == ["manage.py tiers verify --chain media"]
 
     def test_handlers_are_as_before(self, name: str) -> None:
         before = signal.getsignal(signal.SIGINT)

@@ -118,16 +118,20 @@ class Verify:
         self.options = Options(**{name: options[name] for name in wanted})
         if self.options.dry_run and not self.options.repair:
             raise CommandError("--dry-run says what --repair would do: write both.")
-        self._has_items = False
+        self.reports: list[_ChainReport] = []
+        self._has_begun = self._has_items = False
 
     def run(self, chains: Iterable[Chain]) -> bool:
         """Look at the chains; return whether there are findings. Raise CommandError where the answer is not whole."""
         refusal = None
-        with stopping.on_signal() as stop:
-            self.reports = [self._report_of(chain, stop) for chain in chains]
-            refusal = self._look(stop)
-        go_on = [self._command(report) for report in self.reports if not report.is_complete]
-        self._close(go_on)
+        try:
+            with stopping.on_signal() as stop:
+                self.reports = [self._report_of(chain, stop) for chain in chains]
+                refusal = self._look(stop)
+        finally:  # the document is whole, also where the database is gone
+            go_on = [self._command(report) for report in self.reports if not report.is_complete]
+            if self._has_begun:
+                self._close(go_on)
         if refusal is not None:
             raise CommandError(str(refusal)) from refusal
         if stop():
@@ -142,6 +146,7 @@ class Verify:
 
     def _look(self, stop: stopping.Stop) -> TooManyFlaws | None:
         self._begin_list("findings", first=True)
+        self._has_begun = True
         try:
             for report in self.reports:
                 for looked in self.progress(report.verification.run(), self._total(report.chain), "verify"):
