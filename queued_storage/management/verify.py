@@ -131,7 +131,7 @@ class Verify:
         finally:  # the document is whole, also where the database is gone
             go_on = [self._command(report) for report in self.reports if not report.is_complete]
             if self._has_begun:
-                self._close(go_on)
+                self._close(go_on, is_stopped=stop())
         if refusal is not None:
             raise CommandError(str(refusal)) from refusal
         if stop():
@@ -221,15 +221,19 @@ class Verify:
             if looked.outcome is not None:
                 line += f" -> {looked.outcome.result}"
                 line += f": {looked.outcome.reason}" if looked.outcome.reason else ""
-            self.out.write(line)
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        # In a terminal the bar is in the way, which draws itself anew below.
+        self.out.write(f"\r\x1b[2K{line}" if self.out.isatty() else line)
 
     def _tell_uncatalogued(self, chain: Chain, found: Uncatalogued) -> None:
         if self.json:
             self._item({"chain": chain.alias, **asdict(found)})
         else:
-            self.out.write(f"{chain.alias}: {found.tier}: {found.kind}: {found.name}")
+            self._line(f"{chain.alias}: {found.tier}: {found.kind}: {found.name}")
 
-    def _close(self, go_on: list[str]) -> None:
+    def _close(self, go_on: list[str], *, is_stopped: bool) -> None:
         if self.json:
             rest = {"chains": [report.as_dict() for report in self.reports], "go_on": go_on}
             text = json.dumps(rest, cls=self.encoder, indent=2, ensure_ascii=False)
@@ -238,7 +242,7 @@ class Verify:
         for report in self.reports:
             for line in _summary(report, names_unknown=self.names_unknown):
                 self.out.write(f"{report.chain.alias}: {line}")
-        if go_on:
+        if go_on and not is_stopped:  # then the error says so
             self.out.write(_go_on(go_on))
 
 
