@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from queued_storage import catalog
-from queued_storage.catalog import Saved
+from queued_storage.catalog import Saved, finding
 from queued_storage.exceptions import CustodyError, LeaseLost, NameTaken
 from queued_storage.models import StoredFile
 
@@ -507,7 +507,7 @@ class TestDelete:
     def test_deleted_ones_are_told_of_more_names_than_one_query_asks_for(
         self, chain, monkeypatch, django_assert_max_num_queries, catalog_db, tombstones
     ):
-        monkeypatch.setattr(catalog, "MAX_KEYS", 4)
+        monkeypatch.setattr(finding, "MAX_KEYS", 4)
         gone = {f"{number}.txt" for number in range(tombstones)}
         for name in gone:
             catalog.tombstone(chain, name)
@@ -515,7 +515,7 @@ class TestDelete:
             assert catalog.deleted_among("media", {*gone, *"abc"} | {"x.txt"}) == gone
 
     def test_many_tombstones_are_never_all_in_memory(self, chain, monkeypatch, catalog_db):
-        monkeypatch.setattr(catalog, "MAX_KEYS", 4)
+        monkeypatch.setattr(finding, "MAX_KEYS", 4)
         for number in range(20):
             catalog.tombstone(chain, f"{number}.txt")
         with CaptureQueriesContext(connections[catalog_db]) as queries:

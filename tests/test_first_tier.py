@@ -16,9 +16,10 @@ from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from storages.backends.s3 import S3Storage
 
-from queued_storage import catalog, replacing, traits, uploads, writing
+from queued_storage import replacing, traits, uploads, writing
 from queued_storage.batch import drain
-from queued_storage.exceptions import OldContentNotRestored
+from queued_storage.catalog import keeping
+from queued_storage.exceptions import NameTaken, OldContentNotRestored
 from queued_storage.models import StoredFile
 from queued_storage.storage import TieredStorage
 
@@ -305,7 +306,7 @@ def test_g1_memory_gives_a_name_to_one_of_two_savers(on: Any) -> None:
     first = storage.chain.first.storage
     with prepared(first, OLD) as one, prepared(first, NEW) as other:
         one.publish(NAME, overwrite=False)
-        with pytest.raises(catalog.NameTaken):
+        with pytest.raises(NameTaken):
             other.publish(NAME, overwrite=False)
     assert read(storage) == OLD
 
@@ -433,7 +434,7 @@ def test_g3_content_whose_row_cannot_be_written_is_taken_back(
     def fail(*args: Any) -> Any:
         raise Refused("the row")
 
-    monkeypatch.setattr(catalog, "_new_row", fail)
+    monkeypatch.setattr(keeping, "_new_row", fail)
     with pytest.raises(Refused, match="the row"):
         save(storage)
     assert not storage.chain.first.storage.exists(NAME)

@@ -14,6 +14,7 @@ from django.db import OperationalError, transaction
 from queued_storage import catalog, committed, disk, outage
 from queued_storage.attempt import Attempt
 from queued_storage.batch import drain
+from queued_storage.catalog import attempts
 from queued_storage.reconcile import Reconciliation, reconcile
 from queued_storage.storage import TieredStorage
 from queued_storage.testing import faulty
@@ -598,13 +599,13 @@ class TestWhatTheReviewerFound:
         make().save("a.txt", ContentFile(OLD))
         first = catalog.claim(row().pk)
         clock.shift(LEASE + 1)
-        losers = catalog._with_loser
+        losers = attempts.with_loser
 
         def renewed(seen: Any) -> Any:
             catalog.renew(first)
             return losers(seen)
 
-        monkeypatch.setattr(catalog, "_with_loser", renewed)
+        monkeypatch.setattr(attempts, "with_loser", renewed)
         assert catalog.claim(row().pk) is None
         assert row().lease == first.lease
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from queued_storage import admin, catalog, census, operations, vitals
+from queued_storage.catalog import asking, finding
 from queued_storage.models import StoredFile
 
 MANY = 2_000
@@ -62,7 +63,7 @@ def queries(now: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "unsettled", operations.failed("media")
     yield "unsettled", operations.failed(None)
     yield "unsettled", vitals.latest_failed("media").values("last_error")[:100]
-    yield "unsettled", of_chain.filter(catalog._gone(), saved_at__lt=now).values("pk")[:100]
+    yield "unsettled", of_chain.filter(finding._gone(), saved_at__lt=now).values("pk")[:100]
     yield "staged", files.filter(staged="abc", staged__gt="").values("pk")
     yield "one_row_per_name", files.filter(StoredFile.named("media", "photos/2025/settled-7.jpg"))
     yield "one_row_per_name", of_chain.filter(key__lt="01").values("tiers")
@@ -115,7 +116,7 @@ class TestStatus:
 
     def test_what_is_owed_is_counted_all_the_same(self, many: str, few_are_many: None) -> None:
         rows("deleted", 7, chain="media2", due_at=timezone.now(), tiers=[])
-        catalog.files().filter(chain="media2").update(chain="media", key=catalog.F("name"))
+        catalog.files().filter(chain="media2").update(chain="media", key=F("name"))
         busy = catalog.claim_each(list(catalog.due(timezone.now()).values_list("pk", flat=True)[:3]))
         status = operations.status("media")
         assert (status.pending, status.failed, status.deleting, status.running) == (20, 5, 7, len(busy))
@@ -161,7 +162,7 @@ class TestStatus:
 class TestPruning:
     @pytest.fixture(autouse=True)
     def _few_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(catalog, "PRUNED_AT_ONCE", 4)
+        monkeypatch.setattr(asking, "PRUNED_AT_ONCE", 4)
 
     def test_all_old_ones_go(self, catalog_db: str) -> None:
         rows("deleted", 10, saved_at=timezone.now() - 800 * HOUR)

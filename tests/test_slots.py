@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connections
+from django.utils import timezone
 
 from queued_storage import batch, catalog, copying, slots, tasks
 from queued_storage.reconcile import reconcile
@@ -325,7 +326,7 @@ class TestShift:
         assert states(slow) == {"settled": 2, "pending": COUNT - 2}
         assert sorted(worked_on + handed_on) == ids()
         assert {row.attempts for row in catalog.files().filter(state="pending")} == {0}
-        assert catalog.due_ids(catalog.timezone.now(), 99) == sorted(handed_on)
+        assert catalog.due_ids(timezone.now(), 99) == sorted(handed_on)
         monkeypatch.setattr(batch, "_time_left", lambda ends_at: None)
         assert sorted(batch.work(handed_on, hand_on=None)) == sorted(handed_on)
         assert states(slow) == {"settled": COUNT}

@@ -14,6 +14,7 @@ from django.db import connections, transaction
 
 from queued_storage import catalog, dispatch, watermarks
 from queued_storage.batch import drain
+from queued_storage.catalog import asking
 from queued_storage.exceptions import ConfigurationError
 from queued_storage.models import StoredFile
 from queued_storage.signals import file_transferred
@@ -281,7 +282,7 @@ class Crowd:
             thread.join()
 
     def count_call(self, row: StoredFile) -> bool:
-        if came := catalog._ask_again(row, crowded_out=False, called_back_at=row.saved_at):
+        if came := asking._ask_again(row, crowded_out=False, called_back_at=row.saved_at):
             self.called[row.name] += 1
         return came
 

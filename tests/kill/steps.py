@@ -73,7 +73,7 @@ class Steps:
         from queued_storage import catalog
 
         for name, verb in list(vars(catalog).items()):
-            own = isinstance(verb, FunctionType) and verb.__module__ == catalog.__name__
+            own = isinstance(verb, FunctionType) and verb.__module__.startswith(f"{catalog.__name__}.")
             if own and not name.startswith("_") and name not in LOOKS:
                 setattr(catalog, name, self.around(f"catalog.{name}", verb))
 

@@ -98,7 +98,7 @@ SABOTAGES = (
     Sabotage(
         "release-the-last-copy",
         "G2",
-        "catalog.py",
+        "catalog/attempts.py",
         "    if not remaining:\n        raise CustodyError",
         "    if not row.pk:\n        raise CustodyError",
         (f"{SHORT}::test_g2_catalog_lets_no_last_copy_go", PROPERTY),
@@ -106,7 +106,7 @@ SABOTAGES = (
     Sabotage(
         "drop-the-lease-guard",
         "G2",
-        "catalog.py",
+        "catalog/attempts.py",
         "guard = Q(pk=row.pk, lease=row.lease, generation=row.generation)",
         "guard = Q(pk=row.pk, generation=row.generation)",
         (PROPERTY,),
@@ -114,7 +114,7 @@ SABOTAGES = (
     Sabotage(
         "drop-the-generation-guard",
         "G6",
-        "catalog.py",
+        "catalog/attempts.py",
         "guard = Q(pk=row.pk, lease=row.lease, generation=row.generation)",
         "guard = Q(pk=row.pk, lease=row.lease)",
         (f"{SHORT}::test_g6_attempt_that_lost_its_lease_changes_no_row", PROPERTY),
@@ -138,8 +138,8 @@ SABOTAGES = (
     Sabotage(
         "forget-deletes-under-way",
         "G2",
-        "catalog.py",
-        'return {"lost": _with_own(row, -1, timezone.now() + 2 * _lease())}',
+        "catalog/attempts.py",
+        'return {"lost": with_own(row, -1, timezone.now() + 2 * lease_time())}',
         'return {"lost": row.lost}',
         ("tests/test_lost_attempts.py",),
     ),
@@ -165,7 +165,7 @@ SABOTAGES = (
     Sabotage(
         "do-not-count-attempts",
         "G3",
-        "catalog.py",
+        "catalog/attempts.py",
         'attempts=F("attempts") + 1,',
         'attempts=F("attempts"),',
         (f"{SHORT}::test_g3_file_that_kills_its_workers_ends_as_failed",),
@@ -173,7 +173,7 @@ SABOTAGES = (
     Sabotage(
         "forget-what-failed",
         "G3",
-        "catalog.py",
+        "catalog/attempts.py",
         'changes = {"due_at": timezone.now() + _back_off(row.attempts), **_unsettled(row)}',
         'changes = {"due_at": None, **_unsettled(row)}',
         ("tests/ancestors/test_queued_storage_08.py::test_f3_one_error_in_mid_copy_leaves_one_whole_file",),
@@ -189,7 +189,7 @@ SABOTAGES = (
     Sabotage(
         "leave-files-to-dead-workers",
         "G3",
-        "catalog.py",
+        "catalog/finding.py",
         'return Q(due_at__lte=now) & (Q(lease="") | Q(lease_until__lt=now))',
         'return Q(due_at__lte=now) & Q(lease="")',
         ("tests/ancestors/test_queued_storage_08.py::test_f1_nobody_reads_the_torn_copy_of_a_worker_that_died",),
@@ -269,7 +269,7 @@ SABOTAGES = (
     Sabotage(
         "forget-the-tombstone",
         "G5",
-        "catalog.py",
+        "catalog/keeping.py",
         '"tiers": [], "stale": writable}',
         '"tiers": [], "stale": []}',
         (f"{SHORT}::test_g5_tier_that_is_down_is_cleared_later",),
@@ -277,7 +277,7 @@ SABOTAGES = (
     Sabotage(
         "give-up-deletes",
         "G5",
-        "catalog.py",
+        "catalog/attempts.py",
         "final = row.is_live and (permanent or row.attempts",
         "final = (permanent or row.attempts",
         (f"{SHORT}::test_g5_tier_that_is_down_is_cleared_later",),
@@ -341,7 +341,7 @@ SABOTAGES = (
     Sabotage(
         "record-a-batch-whatever-happened",
         "G6",
-        "catalog.py",
+        "catalog/batches.py",
         "return {pk: requested for pk, generation, requested in found if generation == generations[pk]}",
         "return {row.pk: row.requested for row in rows}",
         ("tests/test_batch.py",),

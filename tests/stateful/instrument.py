@@ -16,6 +16,7 @@ from django.core.files.storage import base as storage_base
 from django.utils import timezone
 
 from queued_storage import bounded, catalog, committed, disk, heartbeat, names, outage
+from queued_storage.catalog import attempts
 from queued_storage.exceptions import LeaseLost
 
 from .actors import Actor, point
@@ -85,10 +86,10 @@ class Instruments:
         self._replace(bounded, "call", lambda function, timeout: _in_time(self.world, function))
         self._replace(bounded.Thread, "borrow", classmethod(lambda cls: _Thread(self.world)))
         # Chance is Hypothesis's alone, so that a failure can be repeated and made smaller.
-        self._replace(catalog.uuid, "uuid4", lambda: SimpleNamespace(hex=f"{next(self.counter):032x}"))
-        assert names.uuid is catalog.uuid
+        self._replace(attempts.uuid, "uuid4", lambda: SimpleNamespace(hex=f"{next(self.counter):032x}"))
+        assert names.uuid is attempts.uuid
         self._replace(storage_base, "get_random_string", lambda length: f"{next(self.counter):07d}")
-        self._replace(catalog.random, "uniform", lambda low, high: low)
+        self._replace(attempts.random, "uniform", lambda low, high: low)
 
     def _replace(self, owner: Any, name: str, value: Any) -> None:
         patch = mock.patch.object(owner, name, value)

@@ -1,0 +1,176 @@
+"""What attempts at many files do together, by one statement for all: each row is guarded for itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from ..chain import Chain
+from .attempts import end, next_look
+from .rows import database, files, lease_time, stored_file_model, without
+
+if TYPE_CHECKING:
+    from ..models import StoredFile
+
+
+def claim_each(pks: Iterable[int]) -> list[StoredFile]:
+    """Take those of the rows that are due, and that no attempt has taken or left behind, for one attempt each.
+
+    They share a lease. Rows that somebody is changing in this moment are left to others.
+    """
+    token, now = uuid.uuid4().hex, timezone.now()
+    until = now + lease_time()
+    with transaction.atomic(using=database()):
+        found = _held(files().filter(pk__in=list(pks)))
+        rows = [row for row in found if row.due_at is not None and row.due_at <= now and not row.lease]
+        claimed = files().filter(pk__in=[row.pk for row in rows])
+        claimed.update(lease=token, lease_until=until, attempts=1 + F("attempts"), fence=1 + F("fence"))
+    for row in rows:
+        row.lease, row.lease_until = token, until
+        row.attempts, row.fence = row.attempts + 1, row.fence + 1
+    return rows
+
+
+def give_back_each(rows: Sequence[StoredFile]) -> None:
+    """End attempts of one lease that have done nothing, and do not count."""
+    changes: dict[str, Any] = {"lease": "", "lease_until": None, "attempts": F("attempts") - 1}
+    given_back = _change_each(rows, **changes)
+    for row in rows:
+        if row.pk in given_back:
+            continue
+        # Locked in that moment: it is waited for, with nothing else held. It may have been replaced.
+        if not _own([row]).filter(generation=row.generation).update(**changes):
+            end(row)
+
+
+def _held(rows: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
+    """Return those of the rows that nobody else has locked, locked until the transaction ends.
+
+    Whoever waits for one while it holds others would have a transaction that saves two of the files wait for it too.
+    """
+    features = connections[database()].features
+    if features.has_select_for_update:
+        return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked).order_by("pk")
+    rows.update(fence=F("fence"))  # takes SQLite's lock
+    return rows
+
+
+def _held_own(rows: Sequence[StoredFile]) -> dict[int, bool]:
+    """Hold those of the rows, all of one lease, that still are this attempt's; tell of each whether it is requested."""
+    generations = {row.pk: row.generation for row in rows}
+    found = _held(_own(rows)).values_list("pk", "generation", "requested")
+    return {pk: requested for pk, generation, requested in found if generation == generations[pk]}
+
+
+def _change_each(rows: Sequence[StoredFile], **changes: Any) -> set[int]:
+    """Change those rows of one lease that are still their attempts', and locked by nobody; return their keys."""
+    with transaction.atomic(using=database()):
+        held = set(_held_own(rows))
+        files().filter(pk__in=held).update(**changes)
+    return held
+
+
+def _own(rows: Sequence[StoredFile]) -> QuerySet[StoredFile]:
+    """Return those of the rows, all of one lease, that it still has, whatever their generation."""
+    return files().filter(pk__in=[row.pk for row in rows], lease=rows[0].lease)
+
+
+def renew_each(rows: Sequence[StoredFile]) -> set[int]:
+    """Show that the attempts of one lease live; return the keys of those that lost their file."""
+    renewed = _change_each(rows, lease_until=timezone.now() + lease_time())
+    if len(renewed) == len(rows):
+        return set()
+    own = dict(_own(rows).values_list("pk", "generation"))  # some are locked, and their own all the same
+    return {row.pk for row in rows if row.pk not in renewed and own.get(row.pk) != row.generation}
+
+
+def note_writing_each(rows: Sequence[StoredFile], tier: str) -> set[int]:
+    """Say what ``note_writing`` says of rows of one lease with nothing stale; return the keys of the others."""
+    noted = _change_each(rows, stale=[tier], state="pending", lease_until=timezone.now() + lease_time())
+    for row in rows:
+        if row.pk in noted:
+            row.stale, row.state = [tier], "pending"
+    return {row.pk for row in rows} - noted
+
+
+def record_copies(
+    chain: Chain, tier: str, copies: Sequence[tuple[StoredFile, dict[str, Any]]]
+) -> tuple[list[StoredFile], set[int]]:
+    """Say what ``record_copy`` says of rows of one lease, each with its facts; settle those that have no more to do.
+
+    Return the rows that have more to do, and the keys of those that are lost, or somebody else's in this moment.
+    """
+    now = timezone.now()
+    alike: dict[tuple[str, ...], list[StoredFile]] = {}
+    with transaction.atomic(using=database()):
+        requested = _held_own([row for row, _ in copies])
+        kept = [(row, facts) for row, facts in copies if row.pk in requested]
+        for row, facts in kept:
+            held = {*row.tiers, tier}
+            changes = {"copied_at": now, "stale": without(row.stale, tier), **facts}
+            changes["tiers"] = [name for name in chain.names if name in held]
+            _set(row, changes)
+            changes |= _settled(chain, row, now, was_requested=requested[row.pk])
+            _set(row, changes)
+            alike.setdefault(tuple(sorted(changes)), []).append(row)
+        for fields, rows in alike.items():
+            _write(rows, fields)
+    unsettled = [row for row, _ in kept if row.state != "settled"]
+    for row, _ in kept:
+        row.lease = row.lease or copies[0][0].lease
+    return unsettled, {row.pk for row, _ in copies} - set(requested)
+
+
+def _set(row: StoredFile, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(row, name, value)
+
+
+def _settled(chain: Chain, row: StoredFile, now: datetime, *, was_requested: bool) -> dict[str, Any]:
+    """Return what settles the row; nothing if it has more to do."""
+    is_settled, review_at = _is_settled(chain, row, now)
+    # A request that came after the claim was not looked at by this attempt.
+    if not is_settled or was_requested != row.requested:
+        return {}
+    ended: dict[str, Any] = {"state": "settled", "due_at": next_look(review_at, now), "attempts": 0}
+    return ended | {"last_error": "", "lease": "", "lease_until": None}
+
+
+def _write(rows: Sequence[StoredFile], fields: Sequence[str]) -> None:
+    """Write these fields of rows that are locked, by one statement.
+
+    Most values are the same for all rows, and are sent once; bulk_update() sends each as often as there are rows.
+    """
+    connection, meta = connections[database()], stored_file_model()._meta
+    quote = connection.ops.quote_name
+    key, keys = quote("id"), [row.pk for row in rows]
+    assignments: list[str] = []
+    values: list[Any] = []
+    for column in (column for column in meta.concrete_fields if column.name in fields):
+        told = [getattr(row, column.attname) for row in rows]
+        if told.count(told[0]) == len(told):
+            assignments.append(f"{quote(str(column.column))} = %s")
+            values.append(column.get_db_prep_save(told[0], connection))
+        else:
+            choice = f"CASE {key} {'WHEN %s THEN %s ' * len(rows)}END"
+            assignments.append(f"{quote(str(column.column))} = {choice}")
+            for pk, value in zip(keys, told, strict=True):
+                values += [pk, column.get_db_prep_save(value, connection)]
+    where = f"{key} IN ({', '.join(['%s'] * len(rows))})"
+    statement = f"UPDATE {quote(meta.db_table)} SET {', '.join(assignments)} WHERE {where}"  # noqa: S608 - names
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*values, *keys])
+
+
+def _is_settled(chain: Chain, row: StoredFile, now: datetime) -> tuple[bool, datetime | None]:
+    try:
+        assessment = chain.assess(row, row.policy, now)
+    except Exception:  # noqa: BLE001 - a policy's bug: the engine meets it, and tells it
+        return False, None
+    return assessment.is_settled, assessment.review_at
