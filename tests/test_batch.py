@@ -154,6 +154,16 @@ def test_each_row_gets_its_own_facts(chain: TieredStorage) -> None:
         assert (row.tiers, row.stale, row.state, row.lease) == (["near", "far"], [], "settled", "")
 
 
+def test_g3_sign_of_life_goes_on_for_the_others_once_one_is_settled(chain: TieredStorage) -> None:
+    save_many(chain, 2)
+    one, other = catalog.claim_each(ids())
+    catalog.record_copies(chain.chain, "far", [(one, {"size": 1, "digest": "a" * 64})])
+    assert (rows()[one.name].state, rows()[one.name].lease) == ("settled", "")
+    began = rows()[other.name].lease_until
+    assert other.pk not in catalog.renew_each([one, other])
+    assert rows()[other.name].lease_until > began
+
+
 def test_g2_first_tier_is_released_where_the_policy_says_so(catalog_db: str, make_chain: Any) -> None:
     chain = make_chain(["near", "far"], policy="transfer-and-delete")
     names = save_many(chain)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import select
 import socket
 import threading
 import time
@@ -366,6 +367,37 @@ def test_g4_connection_is_given_back_once(recorder: Any) -> None:
     assert one._connection is not other._connection
     for each in (one, other):
         each.read()
+
+
+@pytest.mark.parametrize(
+    "read", [lambda exchange: exchange.read(), lambda exchange: exchange.readinto(bytearray(9))]
+)
+def test_g4_rest_of_an_answer_that_broke_off_is_no_answer(read: Any) -> None:
+    """What comes late on its connection is the server's trouble, not the next request's content."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept = connections.Connections(
+            connections.Server("http", f"127.0.0.1:{server.getsockname()[1]}", "", 5, 5)
+        )
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(kept.ask, "GET", "/one")
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.recv(1 << 16)
+                accepted.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+                exchange = asked.result(timeout=20)
+                with pytest.raises(connections.BROKEN):
+                    read(exchange)
+                exchange.close()
+                asked = pool.submit(kept.ask, "GET", "/two")
+                ready, _, _ = select.select([server, accepted], [], [], 20)
+                if accepted in ready and accepted.recv(1 << 16):
+                    accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+                    assert asked.result(timeout=20).read() != b"late"
+                other, _ = server.accept()
+                with other:
+                    other.recv(1 << 16)
+                    other.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody")
+                    assert asked.result(timeout=20).read() == b"body"
 
 
 def test_slow_line_is_no_silent_one(recorder: Any) -> None:

@@ -24,7 +24,7 @@ HEADS = {
     "continued": b"HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n" + OK + b"Content-Length: 4\r\n\r\nbody",
     "old server": b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody",
     "old server that stays": b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\nbody",
-    "senseless length": OK + b"Content-Length: -4\r\n\r\nbody",
+    "length told twice": OK + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
     "not English": OK + "X-Name: Gr\u00fc\u00dfe\r\nContent-Length: 4\r\n\r\nbody".encode("latin-1"),
 }
 
@@ -51,7 +51,7 @@ def test_answer_is_read_as_http_client_reads_it(sent: bytes, method: str) -> Non
         assert (fact, getattr(own, fact)) == (fact, getattr(stock, fact))
     for name, value in stock.headers.items():
         assert own.headers.get(name) == value.strip()  # as RFC 9110 has it
-    assert len(own.headers) == len(stock.headers)
+    assert own.headers.keys() == {name.lower() for name in stock.headers}
     assert own.read() == stock.read()
     assert own.isclosed() == stock.isclosed()
 
@@ -77,8 +77,24 @@ def test_field_that_is_not_there() -> None:
         OK + b"X-One: 1\r\n folded\r\n\r\n",
         OK + b"X-Long: " + b"a" * 65_536 + b"\r\n\r\n",
         OK + b"X: 1\r\n" * 101 + b"\r\n",
+        OK + b"Content-Length: -4\r\n\r\nbody",
+        OK + b"Content-Length: abc\r\n\r\nbody",
+        OK + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
+        OK + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\nbody",
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 20,
     ],
 )
 def test_g8_what_is_no_head_is_a_broken_connection(sent: bytes) -> None:
     with pytest.raises(HTTPException):
         begun(Answer, sent, "GET")
+
+
+def test_what_comes_before_the_answer_is_passed_over() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    answer = begun(Answer, early + OK + b"Content-Length: 4\r\n\r\nbody", "GET")
+    assert (answer.status, answer.read()) == (200, b"body")
+
+
+def test_answer_without_a_body_has_none_whatever_it_says() -> None:
+    answer = begun(Answer, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "GET")
+    assert (answer.read(), answer.isclosed(), answer.will_close) == (b"", True, False)

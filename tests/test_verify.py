@@ -471,6 +471,23 @@ class TestRepair:
         assert (row.state, row.tiers, row.last_error) == ("settled", ["disk", "vault"], "")
         assert verify("--content").findings == []
 
+    def test_g2_one_good_copy_does_not_speak_for_the_other_bad_ones(
+        self, make_chain: Any, disk: Path, tmp_path: Path
+    ) -> None:
+        """A file without a good copy gets one back: the next attempt looks at all of them before it releases any."""
+        (name,) = save(make_chain(["disk", "far", "vault"], policy="transfer"), "a.txt")
+        for tier in ("disk", "far"):
+            (tmp_path / tier / name).write_bytes(b"CONTENT")
+        (tmp_path / "vault" / name).unlink()
+        verify("--repair", "--content")
+        (disk / name).write_bytes(b"content")
+        to_far = {"BACKEND": "transfer-and-delete", "OPTIONS": {"to": ["far"]}}
+        storage = make_chain(["disk", "far", "vault"], policy=to_far)
+        verify("--repair")
+        call_command("tiers", "drain", stdout=io.StringIO())
+        held = {tier: (tmp_path / tier / name).read_bytes() for tier in storage.tiers(name)}
+        assert (storage.state(name), set(held.values())) == ("settled", {b"content"})
+
     def test_g2_good_copy_on_a_tier_that_was_not_asked_for(self, name: str, disk: Path) -> None:
         (disk / name).unlink()
         assert verify("--repair", "--tier", "disk").repairs == ["healed"]

@@ -120,10 +120,9 @@ def record_copies(
             _set(row, changes)
             alike.setdefault(tuple(sorted(changes)), []).append(row)
         for fields, rows in alike.items():
-            _write(rows, fields)
+            # In memory it stays the attempts' own: the sign of life for the others goes by it.
+            _write(rows, fields, {"lease": ""} if "lease_until" in fields else {})
     unsettled = [row for row, _ in kept if row.state != "settled"]
-    for row, _ in kept:
-        row.lease = row.lease or copies[0][0].lease
     return unsettled, {row.pk for row, _ in copies} - set(requested)
 
 
@@ -139,11 +138,11 @@ def _settled(chain: Chain, row: StoredFile, now: datetime, *, was_requested: boo
     if not is_settled or was_requested != row.requested:
         return {}
     ended: dict[str, Any] = {"state": "settled", "due_at": next_look(review_at, now), "attempts": 0}
-    return ended | {"last_error": "", "lease": "", "lease_until": None}
+    return ended | {"last_error": "", "lease_until": None}
 
 
-def _write(rows: Sequence[StoredFile], fields: Sequence[str]) -> None:
-    """Write these fields of rows that are locked, by one statement.
+def _write(rows: Sequence[StoredFile], fields: Sequence[str], same: Mapping[str, Any]) -> None:
+    """Write these fields of rows that are locked, and what is the same for all of them, by one statement.
 
     Most values are the same for all rows, and are sent once; bulk_update() sends each as often as there are rows.
     """
@@ -152,8 +151,8 @@ def _write(rows: Sequence[StoredFile], fields: Sequence[str]) -> None:
     key, keys = quote("id"), [row.pk for row in rows]
     assignments: list[str] = []
     values: list[Any] = []
-    for column in (column for column in meta.concrete_fields if column.name in fields):
-        told = [getattr(row, column.attname) for row in rows]
+    for column in (column for column in meta.concrete_fields if column.name in {*fields, *same}):
+        told = [same.get(column.name, getattr(row, column.attname)) for row in rows]
         if told.count(told[0]) == len(told):
             assignments.append(f"{quote(str(column.column))} = %s")
             values.append(column.get_db_prep_save(told[0], connection))

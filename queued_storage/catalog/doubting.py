@@ -10,7 +10,7 @@ from django.utils import timezone
 from ..exceptions import CustodyError
 from .attempts import change_row
 from .losing import with_loser
-from .rows import database, including, locked, without
+from .rows import database, including, is_doubted, locked, without
 
 if TYPE_CHECKING:
     from ..models import StoredFile
@@ -72,7 +72,11 @@ def unrecord(seen: StoredFile, tiers: Collection[str]) -> bool:
         current.stale = list(dict.fromkeys([*current.stale, *tiers]))
         current.tiers = remaining
         _give_up_attempt(current)
-        current.state, current.due_at, current.attempts, current.last_error = "pending", timezone.now(), 0, ""
+        current.state, current.due_at, current.attempts = "pending", timezone.now(), 0
+        if not is_doubted(
+            current
+        ):  # one good copy says nothing of the others, which the next attempt looks at
+            current.last_error = ""
         current.save(
             update_fields=[*_LOOKED_AT, *_ATTEMPT, "state", "due_at", "last_error"], using=database()
         )

@@ -116,24 +116,36 @@ class Exchange:
         self._response = response
         self._connection: HTTPConnection | None = connection
         self._connections = connections
+        #: Whether the body broke off: what comes on the connection may be the rest of it.
+        self._is_broken = False
 
     def read(self) -> bytes:
         """Return all that is left of the answer's body, and end the exchange; raise one of BROKEN."""
         try:
             return self._response.read()
+        except BaseException:
+            self._is_broken = True
+            raise
         finally:
             self.close()
 
     def readinto(self, buffer: Any) -> int:
         """Read some of the body, as io does; raise one of BROKEN."""
-        return self._response.readinto(buffer)
+        try:
+            count = self._response.readinto(buffer)
+        except BaseException:
+            self._is_broken = True
+            raise
+        if not count and self._response.length:
+            self._is_broken = True
+        return count
 
     def close(self) -> None:
         """Keep the connection, or close it if the answer was not read to its end; again, it is another's by now."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._response.isclosed() and not self._response.will_close:
+        if self._response.isclosed() and not (self._response.will_close or self._is_broken):
             self._connections.give_back(connection)
         else:
             self._response.close()

@@ -9,11 +9,15 @@ from typing import Any
 #: What http.client takes at most too: bytes of a line, and lines.
 _LINE = 65_536
 _LINES = 100
+#: How many heads may come before the answer's own.
+_INTERIM = 10
+#: Digits that a length has at most.
+_DIGITS = 19
 _EMPTY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
 
 
 class Headers(dict[str, str]):
-    """The fields of a head, by names in any case; one that comes twice holds both values, with a comma between."""
+    """The fields of a head, by names in any case; one with two values holds both, with a comma between."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name.lower(), default)
@@ -24,28 +28,38 @@ class Answer(HTTPResponse):
 
     def begin(self) -> None:
         fields: Any = self
-        status = HTTPStatus.CONTINUE
-        while status == HTTPStatus.CONTINUE:  # what comes before the answer, if anything
+        for _ in range(_INTERIM):
             version, status, reason = fields._read_status()
             headers = _read(self.fp)
+            if not 100 <= status < 200:
+                break
+        else:
+            raise HTTPException("no answer follows what comes before it")
         if not version.startswith("HTTP/1."):
             raise UnknownProtocol(version)
         fields.version = 10 if version == "HTTP/1.0" else 11
         fields.code = fields.status = status
         fields.reason = reason.strip()
         fields.headers = fields.msg = headers
-        fields.chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+        is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+        fields.chunked = is_chunked and status not in _EMPTY
         fields.chunk_left = None
-        fields.length = self._body_length(headers)
+        if fields._method == "HEAD" or status in _EMPTY:
+            fields.length = 0
+        else:
+            fields.length = None if is_chunked else _length(headers)
         # Without a length the body ends where the connection does.
         fields.will_close = fields._check_close() or not (fields.chunked or fields.length is not None)
 
-    def _body_length(self, headers: Headers) -> int | None:
-        method: str = self._method  # type: ignore[attr-defined]
-        if method == "HEAD" or self.status in _EMPTY:
-            return 0
-        told = headers.get("content-length")
-        return None if self.chunked or told is None or not told.isdecimal() else int(told)
+
+def _length(headers: Headers) -> int | None:
+    """Return the length of the body, if it is told; raise HTTPException where nobody knows what is meant."""
+    told = headers.get("content-length")
+    if told is None:
+        return None
+    if not (told.isascii() and told.isdecimal() and len(told) <= _DIGITS):
+        raise HTTPException("the length of an answer is none")
+    return int(told)
 
 
 def _read(file: Any) -> Headers:
@@ -60,5 +74,5 @@ def _read(file: Any) -> Headers:
             raise HTTPException("the head of an answer is none")
         name, value = name.lower(), value.strip()
         known = headers.get(name)
-        headers[name] = value if known is None else f"{known}, {value}"
+        headers[name] = value if known in (None, value) else f"{known}, {value}"
     raise HTTPException(f"the head of an answer has more than {_LINES} lines")
