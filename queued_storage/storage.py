@@ -100,6 +100,18 @@ class TieredStorage(Storage):
         )
 
     def _call_back(self, row: StoredFile) -> None:
+        if not catalog.in_transaction():
+            self._call_back_now(row)
+            return
+        # A request's transaction would hold the row's lock to its end: of two that read the same files in another
+        # order, the database would end one.
+        transaction.on_commit(
+            lambda: self._call_back_now(row),  # a partial has no name for Django's log
+            using=catalog.database(),
+            robust=True,
+        )
+
+    def _call_back_now(self, row: StoredFile) -> None:
         if watermarks.call_back(self.chain, row):
             dispatch.hint(row)
 

@@ -6,7 +6,6 @@ What a file is told is one fact, that it was crowded out; where it should lie th
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import transaction
@@ -37,9 +36,13 @@ def limit_of(chain: Chain) -> Limit | None:
 
 def relieve(chain: Chain) -> int:
     """Have files leave the first tier if it is above its limit; return how many. The work is due at once."""
-    with suppress(ConfigurationError):
+    try:
         return _relieve(chain, limit_of(chain))
-    return 0  # another process may know the policy
+    except ConfigurationError:
+        return 0  # another process may know the policy
+    except Exception as error:  # noqa: BLE001 - the sweep has other chains, and work that is due
+        logs.warning("not_relieved", chain=chain.alias, error=type(error).__name__)
+        return 0
 
 
 def _relieve(chain: Chain, limit: Limit | None) -> int:
@@ -48,26 +51,34 @@ def _relieve(chain: Chain, limit: Limit | None) -> int:
     surplus = catalog.first_tier_bytes(chain) - limit.low
     if surplus <= limit.high - limit.low:
         return 0
-    count = 0
+    count, told = 0, set[str]()
     for row in catalog.longest_unused(chain):
         if surplus <= 0:
             break
-        if _makes_room(chain, row) and catalog.crowd_out(row):
+        if _makes_room(chain, row, told) and catalog.crowd_out(row):
             surplus -= row.size or 0
             count += 1
     return count
 
 
-def _makes_room(chain: Chain, row: StoredFile) -> bool:
-    with suppress(ConfigurationError):
+def _makes_room(chain: Chain, row: StoredFile, told: set[str]) -> bool:
+    try:
         return chain.policy_of(row, row.policy).makes_room
-    return False
+    except ConfigurationError:
+        return False
+    except Exception as error:  # noqa: BLE001 - a policy's bug keeps its own file where it is, and no other
+        kind = type(error).__name__
+        if kind not in told:  # of thousands alike, one tells it
+            logs.warning("not_relieved", chain=chain.alias, error=kind)
+        told.add(kind)
+        return False
 
 
 def call_back(chain: Chain, row: StoredFile) -> bool:
     """Have a file that was just read come back to the first tier, if its policy wants that and there is room.
 
-    Return whether this made work due: of many readers one is told so. It never fails the read.
+    Call it outside the catalog's transactions. Return whether this made work due: of many readers one is told so. It
+    never fails the read.
     """
     try:
         limit = limit_of(chain) if chain.policy_of(row, row.policy).calls_back(row) else None
@@ -75,13 +86,17 @@ def call_back(chain: Chain, row: StoredFile) -> bool:
             return False
         with transaction.atomic(using=catalog.database()):
             called = catalog.call_back(row)
+        if called:
+            _count(chain, row)
+        return called  # noqa: TRY300 - what comes after is one with it
     except Exception as error:  # noqa: BLE001 - the file was read, and stays where it is
         logs.warning("not_called_back", chain=row.chain, file=row.pk, error=type(error).__name__)
         return False
-    if called:
-        counted_at, count = _Memory.counted[chain.alias]
-        _Memory.counted[chain.alias] = counted_at, count + (row.size or 0)
-    return called
+
+
+def _count(chain: Chain, row: StoredFile) -> None:
+    counted_at, count = _Memory.counted[chain.alias]
+    _Memory.counted[chain.alias] = counted_at, count + (row.size or 0)
 
 
 def _bytes(chain: Chain) -> int:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from queued_storage import catalog, dispatch, watermarks
 from queued_storage.batch import drain
 from queued_storage.catalog import asking
 from queued_storage.exceptions import ConfigurationError
 from queued_storage.models import StoredFile
+from queued_storage.policies.watermark import Watermark
 from queued_storage.signals import file_transferred
 from queued_storage.simulation import run
 from queued_storage.storage import TieredStorage
@@ -226,6 +227,111 @@ class TestCallingBack:
         assert (row.crowded_out, row.state) == (True, "settled")
 
 
+class TestReadersInTransactions:
+    """ATOMIC_REQUESTS: what a reader has to write waits for the commit, and locks nothing before."""
+
+    @pytest.fixture
+    def storage(self, make: Any, now: clock.Clock) -> TieredStorage:
+        storage: TieredStorage = make(promote=True)
+        save(storage, now, 6)
+        sweep(now)
+        return storage
+
+    def test_nothing_is_written_before_the_commit(self, storage: TieredStorage) -> None:
+        with transaction.atomic():
+            read(storage, "0.bin")
+            assert StoredFile.objects.get(name="0.bin").crowded_out is True
+        assert StoredFile.objects.get(name="0.bin").state == "pending"
+
+    def test_file_is_sent_off_after_the_commit(self, storage: TieredStorage) -> None:
+        recording.RecordingDispatcher.calls.clear()
+        with transaction.atomic():
+            read(storage, "0.bin")
+            read(storage, "0.bin")
+            assert recording.RecordingDispatcher.calls == []
+        assert recording.RecordingDispatcher.calls == [[StoredFile.objects.get(name="0.bin").pk]]
+
+    def test_commit_survives_what_becomes_of_that(
+        self, storage: TieredStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> bool:
+            raise OSError("no")
+
+        monkeypatch.setattr(watermarks, "call_back", refuse)
+        with transaction.atomic():
+            assert read(storage, "0.bin") == b"x" * 10
+
+
+def test_readers_of_the_same_files_do_not_wait_for_each_other(
+    catalog_db: str, make: Any, now: clock.Clock
+) -> None:
+    storage = make(promote=True, low=10)  # so that there is room for all that they might call back
+    names = save(storage, now, 6)[:2]
+    sweep(now)
+    both_have_read = threading.Barrier(2)
+    wrong: list[str] = []
+
+    def request(first: str, second: str) -> None:
+        try:
+            with transaction.atomic(using=catalog_db):
+                read(storage, first)
+                both_have_read.wait(15)
+                read(storage, second)
+                both_have_read.wait(15)  # neither waits for the other's commit
+        except BaseException as error:  # noqa: BLE001 - told by the test
+            both_have_read.abort()
+            wrong.append(repr(error))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=request, args=order) for order in (names, names[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert set(
+        StoredFile.objects.using(catalog_db).filter(name__in=names).values_list("state", flat=True)
+    ) == {"pending"}
+
+
+class TestSweepGoesOn:
+    """What is wrong with one chain, or one file, is not the others' loss."""
+
+    def test_where_one_chain_cannot_be_counted(
+        self, make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        storage = make()
+        storage.save("a", ContentFile(b"x"))
+        recording.RecordingDispatcher.calls.clear()
+
+        def time_out(*_: object) -> int:
+            raise OperationalError("canceling statement due to statement timeout")
+
+        monkeypatch.setattr(catalog, "first_tier_bytes", time_out)
+        dispatch.sweep()
+        assert recording.RecordingDispatcher.calls == [[StoredFile.objects.get().pk]]
+        assert "not_relieved chain=media error=OperationalError" in caplog.text
+
+    def test_where_a_policy_fails_for_one_file(
+        self, make: Any, now: clock.Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        storage = make()
+        names = save(storage, now, 6)
+
+        def decide(policy: Watermark, file: Any) -> Watermark:
+            if file.name in names[:2]:
+                raise RuntimeError("a bug")
+            return policy
+
+        monkeypatch.setattr(Watermark, "for_file", decide)
+        dispatch.sweep()
+        monkeypatch.undo()
+        list(drain())
+        assert on_disk(storage) == [*names[:2], names[5]]
+        assert caplog.text.count("not_relieved chain=media error=RuntimeError") == 1
+
+
 def test_limit_on_every_database(catalog_db: str, make: Any, now: clock.Clock) -> None:
     storage = make(promote=True)
     names = save(storage, now, 6)
@@ -291,6 +397,7 @@ class Crowd:
 
 
 @pytest.mark.slow
+@pytest.mark.storages  # 2,000 uses of a chain: the steps are tested by themselves
 def test_many_threads_on_a_first_tier_that_is_too_small(
     make: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
