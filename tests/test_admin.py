@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.core.exceptions import PermissionDenied
 from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from queued_storage.admin import StoredFileAdmin
 from queued_storage.models import StoredFile
 
 pytestmark = pytest.mark.django_db
@@ -41,9 +46,38 @@ def test_row_can_be_read_but_not_changed(admin_client: Any, row: StoredFile) -> 
     page = admin_client.get(reverse(DETAIL, args=[row.pk])).content.decode()
     assert "transfer-and-delete" in page
     assert 'name="_save"' not in page
-    admin_client.post(reverse(DETAIL, args=[row.pk]), {"state": "settled", "name": "b.txt"})
+    answer = admin_client.post(reverse(DETAIL, args=[row.pk]), {"state": "settled", "name": "b.txt"})
+    assert answer.status_code == 403
     row.refresh_from_db()
     assert (row.name, row.state) == ("a.txt", "pending")
+
+
+def test_form_that_is_sent_writes_nothing(admin_client: Any, row: StoredFile) -> None:
+    """The row as it was read would undo what a worker has written meanwhile."""
+    with CaptureQueriesContext(connection) as asked:
+        admin_client.post(reverse(DETAIL, args=[row.pk]), {})
+    assert not [each["sql"] for each in asked if each["sql"].startswith(("UPDATE", "INSERT"))]
+
+
+def test_admin_writes_no_row(row: StoredFile, rf: Any) -> None:
+    admin = StoredFileAdmin(StoredFile, site)
+    row.state = "settled"
+    with pytest.raises(PermissionDenied):
+        admin.save_model(rf.post("/"), row, None, change=True)
+    row.refresh_from_db()
+    assert row.state == "pending"
+
+
+@pytest.mark.parametrize("permission", ["view", "change"])
+def test_row_can_be_read_by_permission(
+    client: Any, django_user_model: Any, row: StoredFile, permission: str
+) -> None:
+    user = django_user_model.objects.create_user("reader", is_staff=True)
+    client.force_login(user)
+    assert client.get(reverse(DETAIL, args=[row.pk])).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename=f"{permission}_storedfile"))
+    assert "transfer-and-delete" in client.get(reverse(DETAIL, args=[row.pk])).content.decode()
+    assert client.post(reverse(DETAIL, args=[row.pk]), {}).status_code == 403
 
 
 def test_rows_can_neither_be_added_nor_deleted(admin_client: Any, row: StoredFile) -> None:
