@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 
 class QueuedStorageError(Exception):
     """Root of this package's errors; never raised itself."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As Exception has it, a class would be called with its message in the place of what made it.
+        return _made_again, (type(self), self.args, dict(vars(self)))
+
+
+def _made_again(kind: type[QueuedStorageError], args: tuple[Any, ...], facts: dict[str, Any]) -> Exception:
+    """Return the error that was pickled, without its ``__init__``."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(facts)
+    return error
 
 
 class ConfigurationError(QueuedStorageError, ImproperlyConfigured):
