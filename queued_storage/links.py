@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
 from .exceptions import ConfigurationError
+from .schema import LONGEST_LINK, SHORTEST_LINK
 
 #: Kept apart from all that a project signs: no other signature opens a file.
 SALT = "queued_storage.links"
@@ -32,7 +33,12 @@ def url(chain: str, name: str) -> str:
 
 
 def signed_url(chain: str, name: str, lifetime: timedelta) -> str:
-    """Return the same with a signature that ends after the lifetime, in whole seconds."""
+    """Return the same with a signature that ends after the lifetime, in whole seconds; raise ValueError for none."""
+    if not SHORTEST_LINK <= lifetime <= LONGEST_LINK:
+        raise ValueError(
+            f"A link cannot open a file for {lifetime}. Give 1 second or more, and {LONGEST_LINK.days} days at most: "
+            "lifetime=timedelta(hours=1)."
+        )
     seconds = str(int(lifetime.total_seconds()))
     said = _said(chain, name, seconds)
     stamp = TimestampSigner(salt=SALT).sign(said).removeprefix(f"{said}:")

@@ -14,8 +14,11 @@ _SHOWN = re.compile(
     r"image/(?:avif|bmp|gif|heic|jpeg|png|tiff|vnd\.microsoft\.icon|webp|x-icon)|(?:audio|video)/[a-z0-9.-]+"
     r"|text/plain|application/pdf"
 )
-#: What a page can be made to load as its own code, whatever the disposition; as bytes of no type it is refused.
-_SCRIPT = re.compile(r"(?:text|application)/(?:x-)?(?:javascript|ecmascript|jscript|livescript)[0-9.]*")
+#: What a page can be made to load as its own script or style sheet, whatever the disposition; as bytes of no type it
+#: is refused.
+_CODE = re.compile(
+    r"(?:text|application)/(?:x-)?(?:javascript|ecmascript|jscript|livescript)[0-9.]*|text/css"
+)
 #: A type and, at most, its charset.
 _TYPE = re.compile(
     r"([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)[ \t]*(;[ \t]*charset=\"?[a-z0-9_.:-]+\"?)?(?:[ \t]*;.*)?"
@@ -44,7 +47,7 @@ def headers(name: str, content_type: str) -> Iterator[tuple[str, str]]:
 def _kind(name: str, content_type: str) -> tuple[str, str]:
     match = _TYPE.fullmatch(content_type.strip().lower()) or _TYPE.fullmatch(_guessed(name))
     kind, charset = match.groups() if match is not None else (_BYTES, None)
-    return (_BYTES, "") if _SCRIPT.fullmatch(kind) else (kind, charset or "")
+    return (_BYTES, "") if _CODE.fullmatch(kind) else (kind, charset or "")
 
 
 def _guessed(name: str) -> str:

@@ -32,6 +32,8 @@ POLICIES = "QUEUED_STORAGE_POLICIES"
 PREFIX = "QUEUED_STORAGE_"
 #: Longest name of a file, in characters, that a chain takes.
 MAX_NAME = 1024
+#: For how long a signed link can open its file; nobody alive sees the end of the longest.
+SHORTEST_LINK, LONGEST_LINK = timedelta(seconds=1), timedelta(days=36_500)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -176,7 +178,7 @@ class ChainSettings(Shape):
     #: Only a signed link opens a file, for as long as it lasts; ``url()`` gives such links.
     PRIVATE: StrictBool = False
     #: For how long a signed link opens its file, from the moment that ``url()`` gave it.
-    LINK_LIFETIME: Annotated[timedelta, Field(ge=timedelta(seconds=1))] = timedelta(hours=1)
+    LINK_LIFETIME: Annotated[timedelta, Field(ge=SHORTEST_LINK, le=LONGEST_LINK)] = timedelta(hours=1)
 
     @property
     def serve(self) -> Serve:
@@ -393,7 +395,7 @@ _EXAMPLES = {
     "SERVE": '"redirect", "stream", "x-accel-redirect" or "x-sendfile"',
     "ACCEL_PREFIX": 'a path such as "/protected/", with a slash at both ends',
     "PRIVATE": "True or False",
-    "LINK_LIFETIME": 'a duration such as "PT1H" or a number of seconds, 1 or more',
+    "LINK_LIFETIME": 'a duration such as "PT1H" or a number of seconds, 1 or more, and 36500 days at most',
     "TIMEOUT": "a number of seconds above 0, or None",
     "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',
     "to": "a list of tier names",

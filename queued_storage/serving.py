@@ -6,6 +6,7 @@ import errno
 import io
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -35,11 +36,19 @@ class Facts:
     #: As HTTP has it, quotes included; "" where nothing tells one content from another.
     etag: str = ""
     modified: datetime | None = None
-    #: Whether no other content of this name can have the same time.
+    #: Whether no other content of this name can be of the same second.
     is_dated: bool = False
     content_type: str = ""
     #: In bytes; None where only the file itself tells.
     size: int | None = None
+
+    @property
+    def same_since(self) -> int | None:
+        """Return the second, as POSIX counts them, from which on the content is this; None where nothing tells."""
+        if self.modified is None:
+            return None
+        second = int(self.modified.timestamp())
+        return second if self.is_dated else second + 1
 
     def of_size(self, size: int) -> Facts:
         """Return them as they hold for content of this size: nothing, if it is not what they tell of."""
@@ -57,7 +66,7 @@ def facts(storage: TieredStorage, name: str) -> Facts:
         modified = storage.get_modified_time(name)
     except NotImplementedError:
         return Facts()
-    return Facts(f'W/"{_stamp(modified)}"', modified, is_dated=True)
+    return Facts(f'W/"{_stamp(modified)}"', modified)
 
 
 def _of_row(row: StoredFile, chain: Chain) -> Facts:
@@ -91,17 +100,29 @@ def opened(storage: TieredStorage, name: str) -> tuple[File[bytes], Facts]:
     before = facts(storage, name)
     for _ in range(ATTEMPTS):
         file = storage.open(name)
-        try:
+        with _closed_on_error(file):
             now = facts(storage, name)
             if now == before:
-                return file, now.of_size(file.seek(0, io.SEEK_END) or file.tell())
-        except BaseException:
-            file.close()
-            raise
+                return file, now.of_size(_size(file))
         file.close()
         before = now
     file = storage.open(name)
-    return file, Facts(content_type=before.content_type, size=file.seek(0, io.SEEK_END) or file.tell())
+    with _closed_on_error(file):
+        return file, Facts(content_type=before.content_type, size=_size(file))
+
+
+@contextmanager
+def _closed_on_error(file: File[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
+
+
+def _size(file: File[bytes]) -> int:
+    size: int = file.seek(0, io.SEEK_END) or file.tell()
+    return size
 
 
 class Part:

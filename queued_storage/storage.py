@@ -435,7 +435,8 @@ class TieredStorage(Storage):
         """Return the URL of ``queued_storage.urls``, which stays what it is wherever the file moves.
 
         That of a PRIVATE chain is signed, and opens the file for the lifetime, by default the chain's LINK_LIFETIME.
-        Raise FileNotFoundError for a missing file; tiers that are down are no reason to have no URL.
+        Raise FileNotFoundError for a missing file, ValueError for a lifetime below a second or above 36,500 days; tiers
+        that are down are no reason to have no URL.
         """
         name, config = clean(name), self.chain.config
         if config.URLS != "stable":

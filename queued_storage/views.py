@@ -6,10 +6,9 @@ import math
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.core.exceptions import SuspiciousFileOperation
+from django.core.exceptions import DisallowedRedirect, SuspiciousFileOperation
 from django.core.files.base import File
 from django.core.handlers.asgi import ASGIRequest
-from django.db import transaction
 from django.http import (
     Http404,
     HttpRequest,
@@ -24,6 +23,7 @@ from django.utils.http import http_date, parse_http_date_safe
 from django.views.decorators.http import require_safe
 
 from . import byte_ranges, conf, links, logs, safe_headers, serving
+from .autocommitting import autocommitting
 from .chain import chains
 from .exceptions import ChainUnavailable, TierUnavailable
 from .names import clean, is_staging
@@ -32,7 +32,7 @@ from .serving import Facts
 from .storage import TieredStorage
 
 
-@transaction.non_atomic_requests  # what another process commits must be seen, and a download takes its time
+@autocommitting  # what another process commits must be seen, and a download takes its time
 @require_safe
 def serve(request: HttpRequest, chain: str, name: str) -> HttpResponseBase:
     """Answer for the file of a chain that has stable URLs.
@@ -99,12 +99,11 @@ class _Answer:
 
     def give(self) -> HttpResponseBase:
         mode = self._mode()
-        if mode == "redirect" and (url := self._url()) is not None:
-            return HttpResponseRedirect(url, headers=_NOT_KEPT)
+        if mode == "redirect" and (redirect := self._redirect()) is not None:
+            return redirect
         facts = serving.facts(self.storage, self.name)
         head = HttpResponse(headers=self._headers(facts))
-        modified = None if facts.modified is None else int(facts.modified.timestamp())
-        conditional = get_conditional_response(self.request, facts.etag or None, modified, head)
+        conditional = get_conditional_response(self.request, facts.etag or None, facts.same_since, head)
         if conditional is not head:
             return conditional  # type: ignore[return-value]
         if mode.startswith("x-") and (handed := self._handed_over(mode)) is not None:
@@ -120,13 +119,17 @@ class _Answer:
 
     # ---- by others ----
 
-    def _url(self) -> str | None:
-        """Return the tier's own URL; None where it has none that a browser can be sent to."""
+    def _redirect(self) -> HttpResponse | None:
+        """Send the browser to the tier's own URL; return None where it has none, or one that none can be sent to."""
         try:
             url = self.storage.reader.url(self.name)
+            if urlsplit(url).scheme in ("", "http", "https"):
+                return HttpResponseRedirect(url, headers=_NOT_KEPT)
         except (NotImplementedError, ValueError):
-            return None
-        return url if urlsplit(url).scheme in ("", "http", "https") else None
+            pass
+        except DisallowedRedirect:  # longer than this Django sends
+            pass
+        return None
 
     def _handed_over(self, mode: Serve) -> HttpResponse | None:
         """Return what has the web server send the file; None where it has no path."""
@@ -199,7 +202,9 @@ class _Answer:
 
     def _headers(self, facts: Facts) -> dict[str, str]:
         headers = dict(safe_headers.headers(self.name, facts.content_type))
-        headers["Cache-Control"] = "private, no-cache" if self.chain.config.PRIVATE else "no-cache"
+        # The site's own cache, by Django's middleware, may go by the age alone.
+        kept = "no-cache, max-age=0"
+        headers["Cache-Control"] = f"private, {kept}" if self.chain.config.PRIVATE else kept
         if facts.etag:
             headers["ETag"] = facts.etag
         if facts.modified is not None:

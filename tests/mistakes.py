@@ -290,7 +290,7 @@ TIERS = [
 ]  # fmt: skip
 WAYS = 'Write "redirect", "stream", "x-accel-redirect" or "x-sendfile".'
 A_PREFIX = 'Write a path such as "/protected/", with a slash at both ends.'
-SECONDS_OR_ISO = 'Write a duration such as "PT1H" or a number of seconds, 1 or more.'
+SECONDS_OR_ISO = 'Write a duration such as "PT1H" or a number of seconds, 1 or more, and 36500 days at most.'
 
 
 def served(told: Told, *, id: str, **keys: Any) -> Any:
@@ -344,6 +344,11 @@ URLS = [
         Told(f"{MEDIA}['LINK_LIFETIME']", "should be greater than or equal to 1 second.", SECONDS_OR_ISO),
         LINK_LIFETIME=0,
         id="links-that-never-open",
+    ),
+    served(
+        Told(f"{MEDIA}['LINK_LIFETIME']", "should be less than or equal to 36500 days.", SECONDS_OR_ISO),
+        LINK_LIFETIME="P36501D",
+        id="links-that-never-end",
     ),
     not_stable("PRIVATE", True),
     not_stable("SERVE", "stream"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import tracemalloc
@@ -14,15 +15,16 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from asgiref.sync import sync_to_async
 from django.core import checks
-from django.core.files.base import ContentFile
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import InMemoryStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.handlers.base import BaseHandler
 from django.core.signals import request_finished
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
-from django.urls import include, path
-from django.utils.http import http_date
+from django.urls import include, path, resolve
+from django.utils.http import http_date, parse_http_date
 
 from queued_storage import outage, serving
 from queued_storage.chain import chains
@@ -182,7 +184,7 @@ class TestWhole:
         assert response["Content-Length"] == str(len(CONTENT))
         assert response["Content-Type"] == "text/plain"
         assert response["Accept-Ranges"] == "bytes"
-        assert response["Cache-Control"] == "no-cache"
+        assert response["Cache-Control"] == "no-cache, max-age=0"
 
     def test_empty_file_is_served(self, storage: TieredStorage) -> None:
         save(storage, content=b"")
@@ -208,9 +210,25 @@ class TestWhole:
         response = get(storage.url("a.bin"))
         assert body(response) == CONTENT
         assert get(if_none_match=response["ETag"]).status_code == 304
-        assert get(if_modified_since=response["Last-Modified"]).status_code == 304
-        resumed = get(range="bytes=5-", if_range=response["Last-Modified"])
-        assert (resumed.status_code, body(resumed)) == (206, CONTENT[5:])
+        modified = parse_http_date(response["Last-Modified"])
+        assert get(if_modified_since=http_date(modified + 1)).status_code == 304
+        assert body(get(if_modified_since=http_date(modified))) == CONTENT
+
+    @pytest.mark.parametrize("policy", [None, "transfer-and-delete"])
+    def test_part_of_a_file_that_the_catalog_does_not_know_is_not_gone_on_with(
+        self, serve: Any, policy: str | None
+    ) -> None:
+        """Another content may have the same time: of a file system, that of the whole second."""
+        storage = serve(policy=policy)
+        path = Path(storage.chain["vault"].storage.path("a.bin"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"AAAAAAAA")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        date = get(method="HEAD")["Last-Modified"]
+        path.write_bytes(b"BBBBBBBB")
+        os.utime(path, (1_000_000_000.5, 1_000_000_000.5))
+        response = get(range="bytes=4-", if_range=date)
+        assert (response["Last-Modified"], response.status_code, body(response)) == (date, 200, b"BBBBBBBB")
 
     def test_file_that_the_catalog_does_not_know(self, storage: TieredStorage) -> None:
         storage.chain["vault"].storage.save("a.bin", ContentFile(CONTENT))
@@ -357,6 +375,23 @@ class TestConditions:
             assert (response.status_code, body(response)) == (200, CONTENT[::-1])
         assert get(method="HEAD", if_none_match=before["ETag"]).status_code == 200
 
+    @pytest.mark.django_db(transaction=True, available_apps=["queued_storage"])
+    def test_content_replaced_in_the_same_second_is_sent(self, serve: Any, tmp_path: Path) -> None:
+        storage = serve({"first": overwriting(tmp_path), "vault": "disk"}, "transfer")
+        save(storage)
+        StoredFile.objects.update(saved_at=datetime(2020, 5, 17, 0, 0, 0, 100_000, tzinfo=UTC))
+        date = get(method="HEAD")["Last-Modified"]
+        assert get(if_modified_since=date).status_code == 304
+        assert get(method="HEAD", if_unmodified_since=date).status_code == 200
+        save(storage, content=CONTENT[::-1])
+        StoredFile.objects.update(saved_at=datetime(2020, 5, 17, 0, 0, 0, 500_000, tzinfo=UTC))
+        response = get(if_modified_since=date)
+        assert (response["Last-Modified"], response.status_code, body(response)) == (date, 200, CONTENT[::-1])
+        assert get(if_unmodified_since=date).status_code == 412
+        later = http_date(parse_http_date(date) + 1)
+        assert get(if_modified_since=later).status_code == 304
+        assert get(method="HEAD", if_unmodified_since=later).status_code == 200
+
     def test_object_store_that_overwrites_has_weak_etags(self, serve: Any) -> None:
         """Its new content is seen a moment before the row that has the new digest."""
         tier = {"BACKEND": "tests.support.storages.ObjectStore", "OPTIONS": {"bucket": "near"}}
@@ -428,7 +463,7 @@ class TestSafety:
             ("a.js", "", "application/octet-stream"), ("a.png", "text/javascript1.5", "application/octet-stream"),
             ("a.png", "nonsense", "image/png"), ("a.png", "text/html\u00e9", "image/png"),
             ("a.tar.gz", "", "application/gzip"),
-            ("a.css", "", "text/css"),
+            ("a.css", "", "application/octet-stream"), ("a.png", "text/css", "application/octet-stream"),
         ],
     )  # fmt: skip
     def test_type_is_the_catalogs_else_the_names(
@@ -527,7 +562,7 @@ class TestPrivate:
     def test_signed_url_opens_the_file(self, storage: TieredStorage) -> None:
         response = get(storage.url("a.bin"))
         assert body(response) == CONTENT
-        assert response["Cache-Control"] == "private, no-cache"
+        assert response["Cache-Control"] == "private, no-cache, max-age=0"
 
     def test_is_signed_after_the_move_too(self, storage: TieredStorage) -> None:
         link = storage.url("a.bin")
@@ -555,6 +590,27 @@ class TestPrivate:
         time_machine.move_to(now + timedelta(minutes=10, seconds=1), tick=False)
         assert get(link, method="HEAD").status_code == 410
         assert get(longer, method="HEAD").status_code == 200
+
+    @pytest.mark.parametrize(
+        "lifetime",
+        [
+            timedelta(0),
+            timedelta(seconds=-5),
+            timedelta(milliseconds=999),
+            timedelta(days=36_501),
+            timedelta.max,
+        ],
+    )
+    def test_link_that_would_never_open_is_refused(self, storage: TieredStorage, lifetime: timedelta) -> None:
+        with pytest.raises(ValueError, match="Give 1 second or more, and 36500 days at most"):
+            storage.stable_url("a.bin", lifetime)
+
+    @pytest.mark.parametrize("lifetime", [timedelta(seconds=1), timedelta(days=36_500)])
+    def test_shortest_and_longest_link_open(
+        self, storage: TieredStorage, lifetime: timedelta, time_machine: Any
+    ) -> None:
+        time_machine.move_to(datetime(2030, 1, 1, tzinfo=UTC), tick=False)
+        assert get(storage.stable_url("a.bin", lifetime), method="HEAD").status_code == 200
 
     def test_end_cannot_be_put_off(self, storage: TieredStorage) -> None:
         assert get(storage.url("a.bin").replace("=600", "=900")).status_code == 403
@@ -610,8 +666,12 @@ class TestRedirect:
         assert get().status_code == 404
 
     @pytest.mark.parametrize(
-        "url", [None, ValueError, NotImplementedError, "gs://bucket/a.bin", "javascript:alert(1)"]
-    )
+        "url",
+        [
+            None, ValueError, NotImplementedError, "gs://bucket/a.bin", "javascript:alert(1)", "http://[x/a",
+            pytest.param("https://store/" + "a" * 20_000, id="long"),
+        ],
+    )  # fmt: skip
     def test_file_without_a_url_for_browsers_is_streamed(
         self, serve: Any, url: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -728,6 +788,26 @@ class TestUnderWay:
         assert len(files) == 4
         assert all(file.closed for file in files)
 
+    def test_file_that_cannot_be_measured_is_closed(
+        self, storage: TieredStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Replaced whenever it is opened, so that it is sent without what the catalog says."""
+        save(storage)
+        files, moments = opened(monkeypatch), iter(range(1_000))
+
+        def facts(*_: Any) -> Any:
+            return serving.Facts(etag=f'"{next(moments)}"')
+
+        def broken(*_: Any) -> int:
+            raise OSError(errno.EIO, "bad sector")
+
+        monkeypatch.setattr(serving, "facts", facts)
+        monkeypatch.setattr(File, "seek", broken, raising=False)
+        with pytest.raises(OSError, match="bad sector"):
+            serving.opened(storage, "a.bin")
+        assert len(files) == serving.ATTEMPTS + 1
+        assert all(file.closed for file in files)
+
     def test_memory_is_bounded(self, storage: TieredStorage) -> None:
         save(storage, content=bytes(24_000_000))
         response = get(range="bytes=10-")
@@ -801,6 +881,15 @@ class TestAsgi:
         _, content = self.ask(first)
         assert content == CONTENT[: serving.CHUNK]
         assert [file.closed for file in files] == [True]
+
+
+def test_no_request_is_one_transaction(settings: Any) -> None:
+    """Whatever databases a project has: one query in it would hold a transaction while a file is sent."""
+    view = resolve("/files/media/a.bin").func
+    with pytest.MonkeyPatch.context() as patch:
+        for alias in settings.DATABASES:
+            patch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+        assert BaseHandler().make_view_atomic(view) is view
 
 
 def test_chains_of_code_have_no_stable_urls() -> None:

@@ -157,7 +157,10 @@ class TestNginx:
         headers = response.headers
         assert (headers["Content-Type"], headers["Accept-Ranges"]) == ("image/png", "bytes")
         assert headers["Content-Disposition"] == "inline; filename*=utf-8''%C3%BC%201%25.png"
-        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-cache")
+        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == (
+            "nosniff",
+            "no-cache, max-age=0",
+        )
         assert "sandbox" in headers["Content-Security-Policy"]
         assert "X-Accel-Redirect" not in headers
         with asked(server, url, "HEAD") as response:

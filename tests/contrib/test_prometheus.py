@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,9 +16,11 @@ import pytest
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
+from django.core.handlers.base import BaseHandler
 from django.db import OperationalError, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 from django.utils import timezone
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -325,6 +328,30 @@ class TestCatalog:
             collector.register(registry)
             collector.register(registry)
         assert not queries.captured_queries
+
+    def test_registering_at_once_is_no_error(self) -> None:
+        class Registry(CollectorRegistry):
+            other: threading.Thread | None = None
+
+            def register(self, registered: Any) -> None:
+                if self.other is None:
+                    self.other = threading.Thread(target=collector.register, args=[self])
+                    self.other.start()
+                    self.other.join(0.2)  # it is done only if nothing makes it wait
+                super().register(registered)
+
+        registry = Registry()
+        collector.register(registry)
+        assert registry.other is not None
+        registry.other.join()
+
+    @pytest.mark.parametrize("path", ["/", "/catalog"])
+    def test_scrape_is_no_transaction(self, settings: Any, path: str) -> None:
+        view = resolve(path).func
+        with pytest.MonkeyPatch.context() as patch:
+            for alias in settings.DATABASES:
+                patch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+            assert BaseHandler().make_view_atomic(view) is view
 
     def test_prometheus_gets_the_format_that_it_prefers(self, storage: TieredStorage) -> None:
         wanted = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"

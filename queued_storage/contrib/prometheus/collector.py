@@ -51,9 +51,10 @@ class CatalogCollector:
 
 def register(registry: CollectorRegistry = REGISTRY) -> None:
     """Add the catalog's numbers to the registry; again is no error."""
-    if registry not in _registries:
-        registry.register(_collector)
-        _registries.add(registry)
+    with _registering:
+        if registry not in _registries:
+            registry.register(_collector)
+            _registries.add(registry)
 
 
 def registry(*, with_catalog: bool = True) -> CollectorRegistry:
@@ -69,6 +70,7 @@ def registry(*, with_catalog: bool = True) -> CollectorRegistry:
 
 _collector = CatalogCollector()
 _registries = WeakSet[CollectorRegistry]()
+_registering = threading.Lock()
 
 
 class _Families:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from ...autocommitting import autocommitting
 from . import collector
 
 
 @never_cache
 @require_safe
-@transaction.non_atomic_requests
+@autocommitting
 def metrics(request: HttpRequest) -> HttpResponse:
     """Tell all that this process, or its registry of many processes, knows; and the catalog's numbers."""
     return _told(request, collector.registry())
@@ -22,7 +22,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-@transaction.non_atomic_requests
+@autocommitting
 def catalog(request: HttpRequest) -> HttpResponse:
     """Tell the catalog's numbers alone, where something else serves the counters."""
     registry = CollectorRegistry()
