@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.timeout(300)
+#: A run of pytest within a run of pytest takes seconds, and others show that the kit works.
+LONG = pytest.mark.storages
 
 #: Four behaviours of a tier, each in two roles, and one of a chain.
 SOME = "missing_size or save_name or url or transfer_and or missing-size or save-name or transfer-and"
@@ -68,6 +70,7 @@ def test_subclass_makes_storage(project: pytest.Pytester) -> None:
     )
 
 
+@LONG
 def test_subclass_takes_fixture_of_its_module(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
@@ -95,6 +98,7 @@ def test_marked_function_returns_storage(project: pytest.Pytester) -> None:
     )
 
 
+@LONG
 def test_marked_function_tests_chains(project: pytest.Pytester) -> None:
     project.makepyfile(MARKED.format(said="").replace("tier_", "chain_"))
     run(project).assert_outcomes(passed=2)
@@ -117,6 +121,7 @@ def test_behaviour_that_it_cannot_have_is_skipped(project: pytest.Pytester, form
     result.stdout.fnmatch_lines(["*cannot: it is careless"])
 
 
+@LONG
 def test_behaviour_that_it_has_all_the_same_fails(project: pytest.Pytester) -> None:
     project.makepyfile(
         SUBCLASS.format(said='cannot = {"missing-size": "it is careless", "url[first]": "no"}')
@@ -128,6 +133,7 @@ def test_behaviour_that_it_has_all_the_same_fails(project: pytest.Pytester) -> N
     )
 
 
+@LONG
 def test_unknown_behaviour_is_an_error(project: pytest.Pytester) -> None:
     project.makepyfile(SUBCLASS.format(said='cannot = {"missing-sise": "it is careless"}'))
     result = run(project)
@@ -137,7 +143,9 @@ def test_unknown_behaviour_is_an_error(project: pytest.Pytester) -> None:
     )
 
 
-@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize(
+    "processes", [(), pytest.param(("-n", "2"), marks=LONG)], ids=["one process", "xdist"]
+)
 def test_report(project: pytest.Pytester, processes: tuple[str, ...]) -> None:
     project.makepyfile(
         test_one=SUBCLASS.format(said='kind = "careless"; cannot = {"url": "none"}; roles = ["lower"]'),
@@ -156,6 +164,7 @@ def test_report(project: pytest.Pytester, processes: tuple[str, ...]) -> None:
     assert found == sorted(found)
 
 
+@LONG
 def test_report_tells_what_went_wrong_in_the_test(project: pytest.Pytester) -> None:
     project.makepyfile(MARKED.format(said="content_type=lambda name: 1 / 0"))
     run(project, "--conformance-report=report.jsonl", "-k", "content-type")
