@@ -46,21 +46,23 @@ def work(
     *,
     own_process: bool = False,
     hand_on: Callable[[Sequence[int]], None] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[int]:
     """Do the work that these rows are owed, as ``reconcile`` does; yield the key of each that was worked on.
 
-    ``hand_on`` takes those that are not begun within a SHIFT; without it, all are done here.
+    ``hand_on`` takes those that are not begun within a SHIFT; without it, all are done here. Once ``stopping`` says so
+    no more are begun: those stay due, and what is begun is ended.
     """
     ends_at = None if hand_on is None else time.monotonic() + SHIFT
     left = dict.fromkeys(pks)
     if len(pks) > 1 and conf.get("FAST_PATHS") and not hooks.are_others_under_way():
-        for pk in _Batch(own_process=own_process, ends_at=ends_at).copy_all(pks):
+        for pk in _Batch(own_process=own_process, ends_at=ends_at, stopping=stopping).copy_all(pks):
             del left[pk]
             yield pk
     # Those whose tier is at its limit are passed over, and waited for when nothing else is left to do.
     for waits in (False, True):
         busy: list[int] = []
-        while left and not _is_over(ends_at):
+        while left and not _is_over(ends_at) and not stopping():
             pk = next(iter(left))
             del left[pk]
             patience = _time_left(ends_at) if waits else 0
@@ -81,21 +83,27 @@ def _is_over(ends_at: float | None) -> bool:
 
 
 def drain(
-    limit: int | None = None, chain: str | None = None, *, own_process: bool = True, again: bool = True
+    limit: int | None = None,
+    chain: str | None = None,
+    *,
+    own_process: bool = True,
+    again: bool = True,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[int]:
     """Do due work here until none is left (or ``limit`` files were tried); yield the id of each file worked on.
 
-    ``again`` says whether a file is worked on once more that falls due once more meanwhile.
+    ``again`` says whether a file is worked on once more that falls due once more meanwhile. Once ``stopping`` says so,
+    no more is begun.
     """
     done, passed = 0, set[int]()
-    while batch := catalog.due_ids(
+    while not stopping() and (batch := catalog.due_ids(
         timezone.now(),
         conf.get("BATCH") if limit is None else min(conf.get("BATCH"), limit - done),
         chain,
         passed=passed,
-    ):
+    )):  # fmt: skip
         before = done
-        for pk in work(batch, own_process=own_process):
+        for pk in work(batch, own_process=own_process, stopping=stopping):
             done += 1
             yield pk
         if not again:
@@ -107,10 +115,11 @@ def drain(
 class _Batch:
     """The plain copies among some rows' work."""
 
-    def __init__(self, *, own_process: bool, ends_at: float | None) -> None:
+    def __init__(self, *, own_process: bool, ends_at: float | None, stopping: Callable[[], bool]) -> None:
         self._own_process = own_process
         #: When no more copies are begun, by ``time.monotonic()``.
         self._ends_at = ends_at
+        self._stopping = stopping
 
     def copy_all(self, pks: Iterable[int]) -> Iterator[int]:
         """Make the copies; yield the keys of files that were worked on. The others stay due."""
@@ -129,7 +138,7 @@ class _Batch:
                     done = {future: running.pop(future) for future in self._wait(running)}
                     self._record(done)
                     yield from (copy.row.pk for copy in done.values() if not copy.attempt.was_busy)
-                    if _is_over(self._ends_at):
+                    if _is_over(self._ends_at) or self._stopping():
                         self._give_back_unbegun(running)
             finally:
                 self._give_back_unbegun(running)

@@ -24,7 +24,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
 def as_text(report: Report, width: int = 120) -> str:
     """Return the report as lines for a terminal."""
-    console = Console(width=width, highlight=False, color_system=None)
+    # A reason is the text of others: no markup is meant, whatever brackets it has.
+    console = Console(width=width, highlight=False, color_system=None, markup=False, emoji=False)
     with console.capture() as capture:
         for line in _headline(report):
             console.print(line)

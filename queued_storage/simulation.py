@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.utils import timezone
 
-from . import catalog
+from . import catalog, credentials, traits
 from .chain import Chain
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, QueuedStorageError
 from .schema import PriceSettings
 
 DAY = timedelta(days=1)
@@ -192,9 +193,19 @@ class Simulation:
             try:
                 now = self._look(file, now)
             except Exception as error:  # noqa: BLE001 - as with the engine: the policy's bug is the file's failure
-                self._fail(str(error) or type(error).__name__)
+                self._fail(self._described(error))
                 return
         self._fail(f"the policy asked to look at a file again more than {LOOKS:,} times")
+
+    def _described(self, error: Exception) -> str:
+        """Return what the error says, as the engine would tell it: with no secret in it."""
+        if isinstance(error, QueuedStorageError):
+            return str(error)
+        return traits.describe(error, self._secrets)
+
+    @cached_property
+    def _secrets(self) -> set[str]:
+        return credentials.in_settings().union(*(tier.secrets for tier in self.chain))
 
     def _fail(self, reason: str) -> None:
         # Reasons may name each file; what is kept of them has to end somewhere.

@@ -390,6 +390,41 @@ def test_g3_what_was_not_begun_is_given_back_at_once(chain: TieredStorage) -> No
     assert {chain.state(name) for name in names} == {"settled"}
 
 
+def test_g3_batch_that_is_stopped_ends_what_it_began(
+    chain: TieredStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = save_many(chain)
+    threads = conf.get("THREADS")
+    begun, stopped, given_back = threading.Semaphore(0), threading.Event(), threading.Event()
+    copy, give_back = copying.copy, batch._Batch._give_back_unbegun
+    firsts = [True]
+
+    def copy_later(*arguments: Any, **options: Any) -> Any:
+        begun.release()
+        if (
+            firsts and firsts.pop()
+        ):  # it ends when all threads are at work; the others, when the rest is given back
+            for _ in range(threads):
+                assert begun.acquire(timeout=30)
+            stopped.set()
+        else:
+            assert given_back.wait(30)
+        return copy(*arguments, **options)
+
+    def note(*arguments: Any) -> None:
+        give_back(*arguments)
+        given_back.set()
+
+    monkeypatch.setattr(copying, "copy", copy_later)
+    monkeypatch.setattr(batch._Batch, "_give_back_unbegun", note)
+    worked_on = list(batch.drain(again=False, stopping=stopped.is_set))
+    assert len(worked_on) == threads + 1  # the first one's thread began another
+    for row in rows().values():
+        assert (row.lease, row.attempts, row.state == "settled") == ("", 0, row.pk in worked_on)
+    assert len(list(batch.drain())) == COUNT - len(worked_on)
+    assert {chain.state(name) for name in names} == {"settled"}
+
+
 class TestLockedRow:
     """A transaction that saves two of a batch's files never waits for the batch while that waits for it."""
 

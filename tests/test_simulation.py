@@ -19,6 +19,7 @@ from queued_storage.batch import drain
 from queued_storage.exceptions import ConfigurationError
 from queued_storage.management.simulate import size
 from queued_storage.models import StoredFile
+from queued_storage.policies import Policy
 from queued_storage.simulation import DAY, Load, Report, SimulatedFile, Simulation
 from queued_storage.storage import TieredStorage
 
@@ -52,6 +53,13 @@ BY_KIND = {
         "default": {"BACKEND": "transfer", "OPTIONS": {"after": "P3DT5H"}},
     },
 }
+
+
+class Telling(Policy):
+    """Raises what a console could take for its markup, with a password."""
+
+    def place(self, file: Any, tiers: Any, now: datetime) -> Any:
+        raise ValueError("refused by hunter2secret [/tmp/x] :smile:")
 
 
 @pytest.fixture
@@ -302,6 +310,20 @@ class TestCommand:
         root = ElementTree.parse(picture).getroot()  # noqa: S314 - written by this test
         assert len(root.findall("{http://www.w3.org/2000/svg}polygon")) == 2  # one for each tier
         assert {"disk", "s3"} <= {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+
+    @pytest.mark.parametrize("form", [[], ["--json"]])
+    def test_failure_tells_no_secret(self, make_chain: Any, settings: Any, form: list[str]) -> None:
+        settings.MY_PASSWORD = "hunter2secret"
+        make_chain(policy={"BACKEND": "tests.test_simulation.Telling"})
+        code, printed = tiers("simulate", "--days", "2", "--files-per-day", "1", "--no-catalog", *form)
+        assert (code, "hunter2secret" in printed) == (2, False)
+        assert "ValueError: refused by *** [/tmp/x] :smile:" in printed
+
+    @pytest.mark.parametrize("days", ["36501", "3000000", "99999999999"])
+    def test_days_end_somewhere(self, make_chain: Any, days: str) -> None:
+        make_chain(policy="transfer")
+        with pytest.raises(CommandError, match="--days: write a whole number, 1 to 36,500"):
+            tiers("simulate", "--days", days, "--files-per-day", "1")
 
     def test_failure_is_a_finding(self, make_chain: Any) -> None:
         make_chain(policy="tests.policies.policies.Nowhere")

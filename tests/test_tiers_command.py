@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import re
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,8 @@ from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from queued_storage import dispatch
+from queued_storage import batch, copying, dispatch, leftovers, operations
+from queued_storage.management import escaping
 from queued_storage.models import StoredFile
 from queued_storage.storage import TieredStorage
 
@@ -169,6 +173,89 @@ class TestDrain:
         (Path(storage.path(pending[0]))).unlink()
         code, document = tiers_json("drain")
         assert (code, document["failed"], document["settled"]) == (2, 1, 2)
+
+    def test_report_of_more_files_than_a_statement_has_parameters(
+        self, pending: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = StoredFile.objects.values_list("pk", flat=True)
+        many = [*ids, *range(10**9, 10**9 + 300_000)]  # SQLite takes 250,000, PostgreSQL 65,535
+        monkeypatch.setattr(batch, "drain", lambda *_, **__: iter(many))
+        assert tiers_json("drain") == (2, {"worked_on": len(many), "pending": 3})
+
+
+class TestStopping:
+    """Ctrl-C, and SIGTERM where there is something to give back."""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("fast_paths", [True, False])
+    def test_drain_ends_what_it_began_and_gives_back_the_rest(
+        self,
+        storage: TieredStorage,
+        settings: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+        fast_paths: bool,
+    ) -> None:
+        settings.QUEUED_STORAGE_FAST_PATHS = fast_paths
+        settings.QUEUED_STORAGE_BATCH = 4
+        for i in range(6):
+            storage.save(f"{i}.txt", ContentFile(b"x" * 10))
+        copy = copying.copy
+
+        def stopped(*arguments: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), number)
+            monkeypatch.setattr(copying, "copy", copy)
+            return copy(*arguments, **options)
+
+        monkeypatch.setattr(copying, "copy", stopped)
+        before = signal.getsignal(number)
+        out = io.StringIO()
+        with pytest.raises(CommandError, match=r"^Stopped\. .* tiers drain --chain media goes on"):
+            call_command("tiers", "drain", "--chain", "media", "--json", stdout=out)
+        assert signal.getsignal(number) is before
+        report = json.loads(out.getvalue())
+        assert report["worked_on"] == report["settled"]
+        assert report["worked_on"] in (range(1, 5) if fast_paths else [1])
+        assert not StoredFile.objects.exclude(lease="").exists()
+        assert tiers_json("drain") == (
+            0,
+            {"worked_on": 6 - report["worked_on"], "settled": 6 - report["worked_on"]},
+        )
+
+    def test_second_one_ends_drain_at_once(
+        self, pending: list[str], settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.QUEUED_STORAGE_FAST_PATHS = False
+
+        def stopped_twice(*_: Any, **__: Any) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(copying, "copy", stopped_twice)
+        out = io.StringIO()
+        with pytest.raises(CommandError, match=r"^Stopped\. "):
+            call_command("tiers", "drain", "--json", stdout=out)
+        assert json.loads(out.getvalue()) == {"worked_on": 0}
+
+    @pytest.mark.parametrize(
+        ("action", "at"),
+        [
+            (["status"], "status"),
+            (["transfer", "--chain", "media"], "transfer"),
+            (["gc"], "collect"),
+            (["retry"], "failed"),
+            (["explain", "a.txt"], "explain"),
+        ],
+    )
+    def test_others_say_how_to_go_on(
+        self, storage: TieredStorage, monkeypatch: pytest.MonkeyPatch, action: list[str], at: str
+    ) -> None:
+        def interrupted(*_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(operations, at, interrupted)
+        with pytest.raises(CommandError, match=r"^Stopped\. \w.*again"):
+            tiers(*action)
 
 
 class TestTransfer:
@@ -479,3 +566,64 @@ class TestErrors:
         make_chain(["papers", "cellar"], alias="papers")
         with pytest.raises(CommandError, match="--chain"):
             tiers("explain", "a.txt")
+
+
+class TestTerminal:
+    """What others wrote, into names above all, does nothing to a terminal."""
+
+    NAME = "a\x1b[2J\x9b31m\u202e.txt"
+
+    @pytest.fixture(autouse=True)
+    def _odd(self, storage: TieredStorage, tmp_path: Path) -> None:
+        put(tmp_path / "disk" / self.NAME)
+        storage.save("b\x1b[2J.txt", ContentFile(b"1"))
+        StoredFile.objects.update(state="failed", due_at=None, last_error="tier 'vault': E: \x1b[2J\r\nno")
+
+    @pytest.mark.parametrize(
+        "action",
+        [
+            ["verify", "--unknown"],
+            ["transfer", "--chain", "media", "--dry-run"],
+            ["explain", NAME],
+            ["explain", "b\x1b[2J.txt"],
+            ["transfer", "gone\x1b[2J.txt"],
+            ["status"],
+            ["retry", "--dry-run"],
+        ],
+    )
+    def test_no_control_character_is_printed(self, action: list[str]) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.suppress(SystemExit):
+            call_command("tiers", *action, stdout=out, stderr=err, no_color=True)
+        printed = out.getvalue() + err.getvalue()
+        assert "\\x1b[2J" in printed
+        assert all(char.isprintable() or char in "\n\xa0" for char in printed), ascii(printed)
+
+    def test_nor_in_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any) -> None:
+            raise FileNotFoundError("no \x1b[2J\nhere")
+
+        monkeypatch.setattr(operations, "explain", refuse)
+        with pytest.raises(CommandError, match=r"^no \\x1b\[2J\nhere$"):
+            tiers("explain", "a.txt")
+
+    def test_nor_of_leftovers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        left = leftovers.Leftover("disk", "x\x1b[2J", "staging", lambda: None)
+        monkeypatch.setattr(operations, "collect", lambda *_, **__: iter([left]))
+        assert "media: disk: staging x\\x1b[2J" in tiers("gc", "--dry-run")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Füße 写真\u3000é.txt", "Füße 写真\u3000é.txt"),
+        ("1.5\xa0KB", "1.5\xa0KB"),
+        ("a\x1bb\x7fc\x9bd", r"a\x1bb\x7fc\x9bd"),
+        ("a\r\n\tb", r"a\r\n\tb"),
+        ("\u202egnp.exe\u2028", r"\u202egnp.exe\u2028"),
+        ("\udcff.txt", r"\xff.txt"),
+        ("\U000e0001", r"\U000e0001"),
+    ],
+)
+def test_line_is_escaped(text: str, line: str) -> None:
+    assert escaping.line(text) == line

@@ -15,6 +15,8 @@ from queued_storage import plotting, simulation
 from queued_storage.chain import Chain
 from queued_storage.simulation import Load, Report
 
+#: A century: nobody knows prices that far ahead, and dates end in the year 9999.
+_MOST_DAYS = 36_500
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -23,7 +25,7 @@ def add_arguments(parser: ArgumentParser, count: Callable[[str], int]) -> None:
         "--policy",
         help="policy of all files (default: the catalog's files keep theirs, new ones get the chain's)",
     )
-    parser.add_argument("--days", type=count, default=90, help="how far to look ahead (default: %(default)s)")
+    parser.add_argument("--days", type=_days, default=90, help="how far to look ahead (default: %(default)s)")
     parser.add_argument(
         "--files-per-day", type=count, metavar="N", help="have so many new files come every day"
     )
@@ -75,6 +77,13 @@ def _load(options: dict[str, Any]) -> Load | None:
             raise CommandError("--mean-size is of files that come: say how many do, with --files-per-day.")
         return None
     return Load(options["files_per_day"], options["mean_size"], options["seed"])
+
+
+def _days(text: str) -> int:
+    # By its length first: Python refuses to read a number of thousands of digits.
+    if not (text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= _MOST_DAYS):
+        raise ArgumentTypeError(f"write a whole number, 1 to {_MOST_DAYS:,}")
+    return int(text)
 
 
 def size(text: str) -> int:

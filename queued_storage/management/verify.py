@@ -18,7 +18,7 @@ from queued_storage.operations import printable
 from queued_storage.uncatalogued import Uncatalogued, Walk
 from queued_storage.verifying import Looked, Options, Verification
 
-from . import stopping
+from . import escaping, stopping
 
 #: What lies on a tier is told by name if it is asked for, or is somebody's mistake in any case.
 _ALWAYS_TOLD = ("deleted",)
@@ -133,9 +133,9 @@ class Verify:
             if self._has_begun:
                 self._close(go_on, is_stopped=stop())
         if refusal is not None:
-            raise CommandError(str(refusal)) from refusal
+            raise CommandError(escaping.lines(str(refusal))) from refusal
         if stop():
-            raise CommandError("Stopped. " + _go_on(go_on))
+            raise CommandError(escaping.lines("Stopped. " + _go_on(go_on)))
         return self._has_findings()
 
     def _report_of(self, chain: Chain, stop: stopping.Stop) -> _ChainReport:
@@ -224,6 +224,7 @@ class Verify:
             self._line(line)
 
     def _line(self, line: str) -> None:
+        line = escaping.line(line)
         # In a terminal the bar is in the way, which draws itself anew below.
         self.out.write(f"\r\x1b[2K{line}" if self.out.isatty() else line)
 
@@ -241,9 +242,9 @@ class Verify:
             return
         for report in self.reports:
             for line in _summary(report, names_unknown=self.names_unknown):
-                self.out.write(f"{report.chain.alias}: {line}")
+                self.out.write(escaping.line(f"{report.chain.alias}: {line}"))
         if go_on and not is_stopped:  # then the error says so
-            self.out.write(_go_on(go_on))
+            self.out.write(escaping.lines(_go_on(go_on)))
 
 
 def _go_on(commands: list[str]) -> str:

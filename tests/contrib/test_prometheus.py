@@ -418,6 +418,7 @@ class TestMany:
 
 
 @pytest.mark.servers
+@pytest.mark.storages
 @pytest.mark.parametrize("broker", ["filesystem"], indirect=True)
 def test_counters_of_prefork_workers_are_scraped_elsewhere(
     broker: Any, make_project: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, TypeVar
 
 from django.core.exceptions import SuspiciousOperation
@@ -37,14 +38,26 @@ from queued_storage import batch, catalog, causes, dispatch, neighbours, operati
 from queued_storage.backends import asked_to_transfer
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError
-from queued_storage.management import simulate, verify
+from queued_storage.management import escaping, simulate, stopping, verify
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
 from queued_storage.storage import TieredStorage
 
 T = TypeVar("T")
 
+#: What Ctrl-C leaves of the actions that change something, and how to go on.
+_TO_GO_ON = {
+    "transfer": "What was asked for is on its way; run it again to ask for the rest.",
+    "sweep": "What was handed over is on its way; run it again to hand over the rest.",
+    "drain": "What was not begun is still due; run it again to go on.",
+    "retry": "What was made due again is on its way; run it again for the rest.",
+    "gc": "What was removed is gone; run it again for the rest.",
+}
+_NOTHING_DONE = "Nothing was changed; run it again to see the whole."
+
 FINDINGS = 2
+#: Rows asked for at once: a statement has room for 65,535 parameters on PostgreSQL, 250,000 on SQLite.
+ROWS_AT_ONCE = 1_000
 #: What came of asking for a transfer that somebody has to look at, and in which list of the report it stands.
 _FINDINGS = {"missing": "missing", "unnameable": "missing", "differing": "differing", "foreign": "foreign"}
 
@@ -68,7 +81,9 @@ class Command(BaseCommand):
                 _ = chains[options["chain"]]
             findings = getattr(self, action)(options)
         except (QueuedStorageError, FileNotFoundError, DatabaseError, SuspiciousOperation) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(escaping.lines(str(error))) from error
+        except KeyboardInterrupt:
+            raise CommandError(f"Stopped. {_TO_GO_ON.get(action, _NOTHING_DONE)}") from None
         if findings:
             sys.exit(FINDINGS)
 
@@ -127,7 +142,7 @@ class Command(BaseCommand):
             elif dry_run and self.json:
                 findings.setdefault("names", []).append(name)
             elif dry_run:
-                self.stdout.write(f"{state}: {name}")
+                self._line(f"{state}: {name}")
         names = {"names": findings.pop("names")} if "names" in findings else {}
         self._report(
             {"asked": sum(came_of_it.values()), **came_of_it, "dry_run": dry_run, **names}, **findings
@@ -144,10 +159,10 @@ class Command(BaseCommand):
         told = f"Others keep files in {place}, and would miss those that are moved: {who}."
         if not dry_run:
             raise CommandError(
-                f"{told} See with --dry-run which files there are; then give names, or --prefix FOLDER/, or --all if "
-                "each of them is this chain's."
+                f"{escaping.line(told)} See with --dry-run which files there are; then give names, or --prefix "
+                "FOLDER/, or --all if each of them is this chain's."
             )
-        self.stderr.write(told)
+        self.stderr.write(escaping.line(told))
 
     def sweep(self, options: dict[str, Any]) -> bool:
         if options["dry_run"]:
@@ -162,9 +177,17 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._report({"due": due, "dry_run": True})
             return False
-        ids = set(self._progress(batch.drain(options["limit"], chain, again=False), due, "drain"))
-        left = Counter(catalog.files().filter(pk__in=ids).values_list("state", flat=True))
+        ids: set[int] = set()
+        with stopping.on_signal() as stop:
+            work = batch.drain(options["limit"], chain, again=False, stopping=stop)
+            ids.update(self._progress(work, due, "drain"))
+        left = _states(ids)
         self._report({"worked_on": len(ids), **left})
+        if stop():
+            of_chain = "" if chain is None else f" --chain {chain}"
+            raise CommandError(
+                f"Stopped. What was not begun is still due: manage.py tiers drain{of_chain} goes on."
+            )
         return bool(left["failed"] or left["pending"])
 
     def retry(self, options: dict[str, Any]) -> bool:
@@ -184,7 +207,7 @@ class Command(BaseCommand):
             return False
         self._report(counts)
         for reason, files in reasons.most_common(10):
-            self.stdout.write(f"{files} {causes.read(reason).cause}: {reason}")
+            self._line(f"{files} {causes.read(reason).cause}: {reason}")
         return False
 
     def verify(self, options: dict[str, Any]) -> bool:
@@ -198,7 +221,7 @@ class Command(BaseCommand):
             for leftover in operations.collect(alias, before, dry_run=options["dry_run"]):
                 found[leftover.kind] += 1
                 if not self.json:
-                    self.stdout.write(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
+                    self._line(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
         pruned = dispatch.prune(options["chain"], options["history"], dry_run=options["dry_run"])
         self._report({**found, "tombstones": pruned, "dry_run": options["dry_run"]})
         return False
@@ -209,7 +232,7 @@ class Command(BaseCommand):
             self._print_json(story)
         else:
             for key, value in story.items():
-                self.stdout.write(f"{key + ':':<14} {_plain(value)}")
+                self._line(f"{key + ':':<14} {_plain(value)}")
         return story["state"] in (None, "failed")
 
     def simulate(self, options: dict[str, Any]) -> bool:
@@ -217,7 +240,7 @@ class Command(BaseCommand):
         if self.json:
             self._print_json(report.as_dict())
         else:
-            self.stdout.write(simulate.as_text(report), ending="")
+            self.stdout.write(escaping.lines(simulate.as_text(report)), ending="")
         return bool(report.failures)
 
     # ---- options ----
@@ -248,9 +271,7 @@ class Command(BaseCommand):
     def _print_status(self, status: ChainStatus) -> None:
         policy = f"policy {status.policy or 'none'}" if status.is_known else "not known to this process"
         about = "about " if status.is_estimate else ""
-        self.stdout.write(
-            f"{status.chain}: {about}{status.files} files, {filesizeformat(status.bytes)}; {policy}"
-        )
+        self._line(f"{status.chain}: {about}{status.files} files, {filesizeformat(status.bytes)}; {policy}")
         self.stdout.write(
             f"  settled {about}{status.settled}  pending {status.pending}  running {status.running}"
             f"  failed {status.failed}  deleting {status.deleting}"
@@ -270,13 +291,13 @@ class Command(BaseCommand):
         )
         self._print_tiers(status, about)
         for reason, count in status.reasons.items():
-            self.stdout.write(f"  failed, {count}: {reason}")
+            self._line(f"  failed, {count}: {reason}")
 
     def _print_tiers(self, status: ChainStatus, about: str) -> None:
         table = Table("tier", "files", "bytes", box=None, pad_edge=False, padding=(0, 2, 0, 2))
         for tier in status.tiers:
             table.add_row(tier.tier, f"{about}{tier.files}", filesizeformat(tier.bytes).replace("\xa0", " "))
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False, emoji=False)
         with console.capture() as capture:
             console.print(table)
         self.stdout.write(capture.get(), ending="")
@@ -288,7 +309,10 @@ class Command(BaseCommand):
         self.stdout.write(", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in counts.items()))
         for key, names in lists.items():
             for name in names:
-                self.stderr.write(f"{key}: {name}")
+                self.stderr.write(escaping.line(f"{key}: {name}"))
+
+    def _line(self, text: str) -> None:
+        self.stdout.write(escaping.line(text))
 
     def _print_json(self, document: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(document, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False))
@@ -310,6 +334,15 @@ class Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f} files/s")
+
+
+def _states(ids: Iterable[int]) -> Counter[str]:
+    """Return how many of these rows are in each state."""
+    states: Counter[str] = Counter()
+    left = iter(ids)
+    while some := list(islice(left, ROWS_AT_ONCE)):
+        states.update(catalog.files().filter(pk__in=some).values_list("state", flat=True))
+    return states
 
 
 def _plain(value: Any) -> str:
