@@ -16,7 +16,7 @@ from django.db.models import FileField
 from django.utils.module_loading import import_string
 from pydantic import ValidationError
 
-from . import catalog, conf, copiers, disk, former, links, traits
+from . import catalog, conf, copiers, copying, disk, former, links, traits
 from .chain import Chain, chains, find_problems, find_shared_places
 from .exceptions import ConfigurationError
 from .schema import POLICIES, PREFIX, TIERS, GeneralSettings, Problem, did_you_mean, option_problems
@@ -38,6 +38,7 @@ def check_chains(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
         *(message for alias in chains for tier in chains[alias] for message in _check_tier(tier)),
         *(message for alias in chains for message in _check_databases(chains[alias])),
         *(message for alias in chains for message in _check_ack(chains[alias])),
+        *(message for alias in chains for message in _check_promote(chains[alias])),
     ]
 
 
@@ -72,6 +73,21 @@ def _check_ack(chain: Chain) -> Iterator[CheckMessage]:
                 f"{TIERS}[{chain.alias!r}]['ACK']",
                 "does not go with a first tier that overwrites, where no save would be taken.",
                 "Let it give each save a name of its own (of S3Storage: file_overwrite False), or leave ACK out.",
+                "E001",
+            )
+
+
+def _check_promote(chain: Chain) -> Iterator[CheckMessage]:
+    if chain.policy_name is None or not chain.policy(chain.policy_name).promotes:
+        return
+    with suppress(ConfigurationError):  # told of the tier
+        if not copying.appears_at_once(chain.first):
+            yield _error(
+                f"{TIERS}[{chain.alias!r}]['POLICY']",
+                "'promote' does not go with a first tier on which a copy grows in its place, or keeps its file's "
+                "savers waiting: nothing comes back there.",
+                "Leave 'promote' out, or let the first tier be a FileSystemStorage, SFTPStorage, FTPStorage or "
+                "S3Storage that saves in that class's own way.",
                 "E001",
             )
 

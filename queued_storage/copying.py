@@ -210,6 +210,12 @@ def writes_in_place(tier: Tier) -> bool:
     return not traits.replaces_at_once(storage)
 
 
+def appears_at_once(tier: Tier) -> bool:
+    """Tell whether a copy there appears whole, in one step, with nobody kept waiting while it is sent."""
+    storage = tier.storage
+    return staging.can_stage(storage) or memory.can_stage(storage) or conditional.can_save(storage)
+
+
 def can_fence(tier: Tier) -> bool:
     """Tell whether an attempt can be kept from publishing there by taking away what it staged."""
     return staging.can_stage(tier.storage)

@@ -298,15 +298,38 @@ class Reconciliation:
 
     def _fail(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, QueuedStorageError) else self.attempt.described(error)
-        reason = self._told(reason)
+        reason, was_crowded_out = self._told(reason), self.row.crowded_out
         final = catalog.fail(
             self.row,
             reason,
             permanent=_is_permanent(error),
             lingers=self.attempt.lingers,
             wrote=bool(self.attempt.touched),
+            stays_below=self._stays_below,
         )
+        if not was_crowded_out and self.row.crowded_out:
+            logs.warning("not_called_back", chain=self.row.chain, file=self.row.pk, error=reason)
         self.attempt.tell(signals.transfer_failed, error=reason, final=final)
+
+    def _stays_below(self) -> bool:
+        """Tell whether all that the file lacks is the copy on the first tier that it was called back to."""
+        row = self.row
+        if row.called_back_at is None or row.crowded_out or row.staged or self._is_doubted:
+            return False
+        try:
+            self.attempt.chain = chain = chain_of(row)
+            missing = chain.assess(row, row.policy, timezone.now()).missing
+            if missing != (chain.first.name,) or not chain.policy_of(row, row.policy).makes_room:
+                return False
+        except Exception:  # noqa: BLE001 - a mistake of the settings, or a policy's bug: what failed tells it
+            return False
+        return any(map(self._may_hold, self.attempt.tiers_with_copies()))
+
+    def _may_hold(self, tier: Tier) -> bool:
+        try:
+            return self.copies.is_still_there(tier)
+        except Exception:  # noqa: BLE001 - it cannot be asked now: nobody has seen that it is gone
+            return True
 
 
 class _NotCommitted(QueuedStorageError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.db import transaction
 
-from . import catalog, logs
+from . import catalog, copying, logs
 from .chain import Chain
 from .exceptions import ConfigurationError
 from .policies import Limit
@@ -84,6 +84,8 @@ def call_back(chain: Chain, row: StoredFile) -> bool:
         limit = limit_of(chain) if chain.policy_of(row, row.policy).calls_back(row) else None
         if limit is None or _bytes(chain) + (row.size or 0) > limit.high:
             return False
+        if not copying.appears_at_once(chain.first):
+            return False  # readers would get a part of it, or savers wait for all of it
         with transaction.atomic(using=catalog.database()):
             called = catalog.call_back(row)
         if called:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 from collections import Counter
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.files.base import ContentFile
 from django.db import OperationalError, connections, transaction
+from django.utils import timezone
 
-from queued_storage import catalog, dispatch, watermarks
+from queued_storage import catalog, dispatch, operations, staging, watermarks
 from queued_storage.batch import drain
 from queued_storage.catalog import asking
 from queued_storage.exceptions import ConfigurationError
@@ -330,6 +333,100 @@ class TestSweepGoesOn:
         list(drain())
         assert on_disk(storage) == [*names[:2], names[5]]
         assert caplog.text.count("not_relieved chain=media error=RuntimeError") == 1
+
+
+def test_file_that_is_taken_in_from_below_stays_there(make: Any, now: clock.Clock) -> None:
+    storage = make(promote=True)
+    names = [f"{number}.bin" for number in range(10)]
+    faulty.bucket("far").files.update(dict.fromkeys(names, b"x" * 10))
+    for name in names[:5]:
+        storage.transfer(name)
+    list(operations.transfer(storage, names))
+    list(drain())
+    assert not any(storage.chain.first.storage.exists(name) for name in names)
+    assert set(StoredFile.objects.values_list("state", "crowded_out")) == {("settled", True)}
+    dispatch.sweep()
+    read(storage, names[0])
+    list(drain())
+    assert on_disk(storage) == names[:1]
+
+
+def test_file_that_spilled_stays_where_it_is(make: Any, settings: Any, now: clock.Clock) -> None:
+    storage = make()
+    chain = settings.QUEUED_STORAGE_TIERS["media"]
+    tiers = {"disk": faulty.tier("near"), "far": faulty.tier("far")}
+    settings.QUEUED_STORAGE_TIERS = {"media": chain | {"SPILL": True, "TIERS": tiers}}
+    near = faulty.bucket("near")
+    near.on("save", faulty.full)
+    names = save(storage, now, 10)
+    near.heal()
+    StoredFile.objects.filter(state="pending").update(due_at=timezone.now())
+    list(drain())
+    assert near.files == {}
+    assert [storage.tiers(name) for name in names] == [["far"]] * 10
+
+
+class TestFirstTierThatCannotBePromotedTo:
+    """One on which a file grows in its place, or is sent with its row locked."""
+
+    @pytest.fixture
+    def storage(self, make: Any, settings: Any) -> TieredStorage:
+        storage: TieredStorage = make(promote=True)
+        chain = settings.QUEUED_STORAGE_TIERS["media"]
+        tiers = {"disk": faulty.tier("near"), "far": faulty.tier("far")}
+        settings.QUEUED_STORAGE_TIERS = {"media": chain | {"TIERS": tiers}}
+        return storage
+
+    def test_nothing_comes_back(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)
+        read(storage, names[0])
+        assert storage.state(names[0]) == "settled"
+        assert storage.tiers(names[0]) == ["far"]
+
+    def test_check_says_so(self, storage: TieredStorage) -> None:
+        (message,) = [each for each in run_checks(tags=["queued_storage"]) if "promote" in each.msg]
+        assert message.id == "queued_storage.E001"
+
+    def test_check_says_so_of_a_rule(self, storage: TieredStorage, settings: Any) -> None:
+        chain = settings.QUEUED_STORAGE_TIERS["media"]
+        rule = {"name": "*.bin", "policy": chain["POLICY"]}
+        policy = {"BACKEND": "rules", "OPTIONS": {"rules": [rule]}}
+        settings.QUEUED_STORAGE_TIERS = {"media": chain | {"POLICY": policy}}
+        assert [each.id for each in run_checks(tags=["queued_storage"])] == ["queued_storage.E001"]
+
+    def test_disk_passes(self, make: Any) -> None:
+        make(promote=True)
+        assert run_checks(tags=["queued_storage"]) == []
+
+
+class TestPromotionThatFails:
+    @pytest.fixture
+    def name(self, make: Any, now: clock.Clock, settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+        """The name of a file that is called back, to a disk that is full by now."""
+        settings.QUEUED_STORAGE_RETRIES = 0
+        storage = make(promote=True)
+        name = save(storage, now, 6)[0]
+        sweep(now)
+        read(storage, name)
+
+        def fill(*_: Any, **__: Any) -> Any:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(staging, "stage", fill)
+        return name
+
+    def test_leaves_the_file_settled_below(self, name: str, caplog: pytest.LogCaptureFixture) -> None:
+        list(drain())
+        row = StoredFile.objects.get(name=name)
+        assert (row.state, row.tiers, row.stale, row.crowded_out) == ("settled", ["far"], [], True)
+        assert f"not_called_back chain=media file={row.pk}" in caplog.text
+        assert "No space left on device" in caplog.text
+
+    def test_does_not_hide_that_the_file_is_gone(self, name: str) -> None:
+        faulty.bucket("far").files.pop(name)
+        list(drain())
+        assert StoredFile.objects.get(name=name).state == "failed"
 
 
 def test_limit_on_every_database(catalog_db: str, make: Any, now: clock.Clock) -> None:

@@ -26,7 +26,8 @@ EXAMPLES = {
 CHECKS = {
     "E001": (
         "A mistake in ``QUEUED_STORAGE_TIERS`` or ``QUEUED_STORAGE_POLICIES``: an unknown or missing key, a value of the "
-        "wrong kind, a name that cannot be used, two chains whose names differ in case alone.",
+        "wrong kind, a name that cannot be used, two chains whose names differ in case alone; "
+        "``ACK`` or ``promote`` with a first tier that they do not go with.",
         "The message names the place in the setting, the hint says what to write there.",
     ),
     "E002": (

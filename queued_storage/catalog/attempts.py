@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -147,16 +148,27 @@ def bury(row: StoredFile) -> None:
 
 
 def fail(
-    row: StoredFile, reason: str, *, permanent: bool, lingers: bool = False, wrote: bool = False
+    row: StoredFile,
+    reason: str,
+    *,
+    permanent: bool,
+    lingers: bool = False,
+    wrote: bool = False,
+    stays_below: Callable[[], bool] = lambda: False,
 ) -> bool:
     """End the attempt without success; return whether it was the last one. A delete is never given up.
 
     ``lingers`` says that a delete of it goes on where it cannot be ended, ``wrote`` that a tier did not tell what
-    became of a copy.
+    became of a copy. A file that ``stays_below``, as it was before it was called back, does not fail for good: what may
+    be left of it on the first tier is cleared at once.
     """
     final = row.is_live and (permanent or row.attempts > conf.get("RETRIES"))
-    if final:
-        changes: dict[str, Any] = {"state": "failed", "due_at": None}
+    changes: dict[str, Any]
+    if final and stays_below():
+        final = False
+        changes = {"crowded_out": True, "attempts": 0, "due_at": timezone.now(), **_unsettled(row)}
+    elif final:
+        changes = {"state": "failed", "due_at": None}
     else:
         changes = {"due_at": timezone.now() + _back_off(row.attempts), **_unsettled(row)}
     lost = with_lingering(row) if lingers else without_own(row)

@@ -187,9 +187,20 @@ def _new_row(chain: Chain, saved: Saved) -> StoredFile:
     """Return the row of the file, in the state before any attempt; it is not written yet."""
     stored_file, now = stored_file_model(), timezone.now()
     row = stored_file(chain=chain.alias, key=stored_file.key_of(saved.name), saved_at=now, **_told(saved))
+    row.crowded_out = _begins_below(chain, row)
     for name, value in first_state(chain, row, now).items():
         setattr(row, name, value)
     return row
+
+
+def _begins_below(chain: Chain, row: StoredFile) -> bool:
+    """Tell whether the file stays away from a first tier with a limit until it is read: it is only below so far."""
+    if not row.tiers or chain.first.name in row.tiers:
+        return False
+    try:
+        return chain.policy_of(row, row.policy).makes_room
+    except Exception:  # noqa: BLE001 - as in first_state
+        return False
 
 
 def _told(saved: Saved) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class Policy(BaseModel, ABC):
         """The limit that this policy, or one that it names, sets the chain's first tier."""
         return None
 
+    @property
+    def promotes(self) -> bool:
+        """Whether ``calls_back`` is ever true, of this policy or of one that it names."""
+        return False
+
     def calls_back(self, file: FileFacts) -> bool:
         """Tell whether a file that was crowded out comes back when it is read."""
         return False

@@ -108,6 +108,10 @@ class Rules(Policy):
         limits = (policy.first_tier_limit for policy in self._bound if policy is not None)
         return min((limit for limit in limits if limit is not None), default=None)
 
+    @property
+    def promotes(self) -> bool:
+        return any(policy.promotes for policy in self._bound if policy is not None)
+
     def _policy_of(self, file: FileFacts) -> Policy | None:
         number = next((i for i, rule in enumerate(self.rules) if rule.applies_to(file)), len(self.rules))
         if self._bound:

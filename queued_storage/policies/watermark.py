@@ -42,6 +42,10 @@ class Watermark(TargetedPolicy):
     def first_tier_limit(self) -> Limit:
         return Limit(self.high, self.high * 9 // 10 if self.low is None else self.low)
 
+    @property
+    def promotes(self) -> bool:
+        return self.promote
+
     def place(self, file: FileFacts, tiers: Sequence[str], now: datetime) -> Placement:
         targets = self.targets(tiers)
         return Placement(targets if file.crowded_out else (tiers[0], *targets))
