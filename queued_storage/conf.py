@@ -17,7 +17,7 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
     RETRY_MAX_DELAY = 3600
     #: Prefix of this package's cache keys.
     CACHE_PREFIX = "queued_storage"
-    #: Alias of the cache in which processes tell each other which tier is down.
+    #: Alias of the cache in which processes tell each other which tier is down, and how full a first tier is.
     CACHE = "default"
     #: Dotted path of the class that starts work.
     DISPATCHER = "queued_storage.dispatch.CeleryDispatcher"

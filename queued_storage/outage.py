@@ -116,7 +116,7 @@ def is_down(tier: Tier) -> bool:
         return True
     if now - _Memory.asked_at.get(key, -MEMO) >= MEMO:
         _Memory.asked_at[key] = now
-        if _in_cache(lambda cache: cache.get(key)):
+        if in_cache(lambda cache: cache.get(key)):
             _Memory.down_until[key] = now + MEMO
             return True
     return False
@@ -127,7 +127,7 @@ def mark_down(tier: Tier) -> None:
     if _Memory.down_until.get(key, 0) <= time.monotonic():
         logs.warning("tier_down", chain=tier.chain, tier=tier.name, seconds=seconds)
     _Memory.down_until[key] = time.monotonic() + seconds
-    _in_cache(lambda cache: cache.set(key, True, seconds))
+    in_cache(lambda cache: cache.set(key, True, seconds))
 
 
 def forget() -> None:
@@ -138,7 +138,8 @@ def forget() -> None:
     _Memory.cache_rests_until = 0.0
 
 
-def _in_cache(call: Callable[[Any], Any]) -> Any:
+def in_cache(call: Callable[[Any], Any]) -> Any:
+    """Return what the call gets from the shared cache; None where that is dead, or too slow."""
     if time.monotonic() < _Memory.cache_rests_until:
         return None
     try:

@@ -5,28 +5,24 @@ What a file is told is one fact, that it was crowded out; where it should lie th
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, ClassVar
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from . import catalog, copying, logs
+from . import catalog, conf, copying, logs, outage
 from .chain import Chain
 from .exceptions import ConfigurationError
 from .policies import Limit
 
 if TYPE_CHECKING:
+    from django.core.cache import BaseCache
+
     from .models import StoredFile
 
 
-#: Seconds for which a process trusts what it last counted on a first tier.
-MEMO = 10.0
-
-
-class _Memory:
-    """Bytes on the first tiers, with what this process has called back since; and when they were counted."""
-
-    counted: ClassVar[dict[str, tuple[float, int]]] = {}
+#: Seconds for which readers go by what a sweep counted on a first tier.
+COUNTED_FOR = 3600
 
 
 def limit_of(chain: Chain) -> Limit | None:
@@ -48,16 +44,16 @@ def relieve(chain: Chain) -> int:
 def _relieve(chain: Chain, limit: Limit | None) -> int:
     if limit is None:
         return 0
-    surplus = catalog.first_tier_bytes(chain) - limit.low
-    if surplus <= limit.high - limit.low:
-        return 0
-    count, told = 0, set[str]()
-    for row in catalog.longest_unused(chain):
-        if surplus <= 0:
-            break
-        if _makes_room(chain, row, told) and catalog.crowd_out(row):
-            surplus -= row.size or 0
-            count += 1
+    held, count = catalog.first_tier_bytes(chain), 0
+    if held > limit.high:
+        told = set[str]()
+        for row in catalog.longest_unused(chain):
+            if held <= limit.low:
+                break
+            if _makes_room(chain, row, told) and catalog.crowd_out(row):
+                held -= row.size or 0
+                count += 1
+    outage.in_cache(lambda cache: cache.set(_key(chain), held, COUNTED_FOR))
     return count
 
 
@@ -82,10 +78,10 @@ def call_back(chain: Chain, row: StoredFile) -> bool:
     """
     try:
         limit = limit_of(chain) if chain.policy_of(row, row.policy).calls_back(row) else None
-        if limit is None or _bytes(chain) + (row.size or 0) > limit.high:
+        if limit is None or not copying.appears_at_once(chain.first):
+            return False  # there, readers would get a part of it, or savers wait for all of it
+        if not _has_room(chain, row, limit):
             return False
-        if not copying.appears_at_once(chain.first):
-            return False  # readers would get a part of it, or savers wait for all of it
         with transaction.atomic(using=catalog.database()):
             called = catalog.call_back(row)
         if called:
@@ -96,19 +92,19 @@ def call_back(chain: Chain, row: StoredFile) -> bool:
         return False
 
 
+def _has_room(chain: Chain, row: StoredFile, limit: Limit) -> bool:
+    """Go by what the last sweep counted, with what was called back since: nobody counts while a user waits."""
+    held = outage.in_cache(lambda cache: cache.get(_key(chain)))
+    return held is not None and held + (row.size or 0) <= limit.high
+
+
 def _count(chain: Chain, row: StoredFile) -> None:
-    counted_at, count = _Memory.counted[chain.alias]
-    _Memory.counted[chain.alias] = counted_at, count + (row.size or 0)
+    def add(cache: BaseCache) -> None:
+        with suppress(ValueError):  # the number is gone: nothing comes back until the next sweep
+            cache.incr(_key(chain), row.size or 0)
+
+    outage.in_cache(add)
 
 
-def _bytes(chain: Chain) -> int:
-    counted_at, count = _Memory.counted.get(chain.alias, (-MEMO, 0))
-    if time.monotonic() - counted_at >= MEMO:
-        count = catalog.first_tier_bytes(chain)
-        _Memory.counted[chain.alias] = time.monotonic(), count
-    return count
-
-
-def forget() -> None:
-    """Count anew."""
-    _Memory.counted.clear()
+def _key(chain: Chain) -> str:
+    return f"{conf.get('CACHE_PREFIX')}:first_tier_bytes:{chain.alias}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.core.checks import run_checks
 from django.core.files.base import ContentFile
 from django.db import OperationalError, connections, transaction
@@ -41,7 +42,6 @@ def now() -> Iterator[clock.Clock]:
 def make(make_chain: Any, settings: Any) -> Iterator[Callable[..., TieredStorage]]:
     settings.QUEUED_STORAGE_DISPATCHER = recording.PATH
     recording.RecordingDispatcher.calls.clear()
-    watermarks.forget()
 
     def make(**options: Any) -> TieredStorage:
         storage: TieredStorage = make_chain(
@@ -53,7 +53,6 @@ def make(make_chain: Any, settings: Any) -> Iterator[Callable[..., TieredStorage
     faulty.forget_all()
     yield make
     faulty.forget_all()
-    watermarks.forget()
 
 
 def save(storage: TieredStorage, now: clock.Clock, count: int, size: int = 10) -> list[str]:
@@ -177,6 +176,46 @@ class TestCallingBack:
         for _ in range(5):
             read(storage, names[0])
         assert len(recording.RecordingDispatcher.calls) == before + 1
+
+    def test_readers_count_nothing(
+        self, storage: TieredStorage, now: clock.Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name, *_ = save(storage, now, 6)
+        sweep(now)
+        monkeypatch.delattr(catalog, "first_tier_bytes")
+        read(storage, name)
+        assert storage.state(name) == "pending"
+
+    @pytest.mark.parametrize("becomes", ["gone", "dead"])
+    def test_without_the_sweeps_number_nothing_comes_back(
+        self, storage: TieredStorage, now: clock.Clock, settings: Any, becomes: str
+    ) -> None:
+        name, *_ = save(storage, now, 6)
+        sweep(now)
+        if becomes == "gone":
+            caches["default"].clear()
+        else:
+            settings.QUEUED_STORAGE_CACHE = "no such cache"
+        assert read(storage, name) == b"x" * 10
+        assert storage.state(name) == "settled"
+
+    def test_number_that_is_gone_by_then_is_no_loss(
+        self, storage: TieredStorage, now: clock.Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name, other, *_ = save(storage, now, 6)
+        sweep(now)
+        call_back = catalog.call_back
+
+        def late(row: StoredFile) -> bool:
+            caches["default"].clear()
+            return call_back(row)
+
+        monkeypatch.setattr(catalog, "call_back", late)
+        read(storage, name)
+        assert storage.state(name) == "pending"
+        dispatch.sweep()
+        read(storage, other)  # the cache did not take the missing number for a failure
+        assert storage.state(other) == "pending"
 
     def test_there_has_to_be_room(self, storage: TieredStorage, now: clock.Clock) -> None:
         names = save(storage, now, 6)
@@ -499,7 +538,6 @@ def test_many_threads_on_a_first_tier_that_is_too_small(
     make: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.QUEUED_STORAGE_DISPATCHER = "queued_storage.dispatch.ImmediateDispatcher"
-    monkeypatch.setattr(watermarks, "MEMO", 0.05)
     high = 5_000
     storage = make(high=high, low=3_000, promote=True)
     crowd = Crowd(storage)
