@@ -62,17 +62,88 @@ class TestTurns:
         assert all(turn.take(0) for turn in turns)
 
     def test_slots_are_taken_all_together(self) -> None:
-        """So two that wait for each other's do not wait for ever, and one that waits keeps none from others."""
+        """So two that wait for each other's do not wait for ever."""
         log: list[str] = []
         one, other = tier("one", 1), tier("other", 1)
-        first = self.begun(log, "a", one)
-        self.begun(log, "b", one, other)
-        third = self.begun(log, "c", other)
-        assert log == ["a", "c"]
+        first, second = self.begun(log, "a", one), self.begun(log, "b", other)
+        self.begun(log, "c", one, other)
         first.end()
-        assert log == ["a", "c"]
-        third.end()
-        assert log == ["a", "c", "b"]
+        assert log == ["a", "b"]
+        second.end()
+        assert log == ["a", "b", "c"]
+
+    def test_one_that_needs_two_is_not_overtaken_by_those_that_need_one(self) -> None:
+        log: list[str] = []
+        one, other, third = tier("one", 1), tier("other", 1), tier("third", 1)
+        ones, others = [self.begun(log, "one", one)], [self.begun(log, "other", other)]
+        both = self.begun(log, "both", one, other)
+        for _ in range(3):
+            ones.append(self.begun(log, "one", one))
+            others.append(self.begun(log, "other", other))
+            ones.pop(0).end()
+            others.pop(0).end()
+        assert log == ["one", "other", "both"]
+        self.begun(log, "third", third)
+        assert log.pop() == "third"
+        both.end()
+        assert log[3:] == ["one", "other"]
+
+    def test_claim_goes_with_who_leaves_the_line(self) -> None:
+        log: list[str] = []
+        one, other = tier("one", 1), tier("other", 1)
+        self.begun(log, "a", one)
+        both, late = self.begun(log, "both", one, other), Turn([other])
+        self.begun(log, "b", other)
+        assert log == ["a"]
+        both.end()
+        assert log == ["a", "b"]
+        assert not late.take(0)
+
+    def test_claim_goes_with_patience(self) -> None:
+        log: list[str] = []
+        one, other = tier("one", 1), tier("other", 1)
+        self.begun(log, "a", one)
+        turn = Turn([one, other])
+        with ThreadPoolExecutor(1) as pool:
+            taking = pool.submit(turn.take, 0.5)
+            wait_until(lambda: slots._desk().line == [turn] or taking.done(), "it stands in line")
+            self.begun(log, "b", other)
+            assert not taking.result(30)
+        assert log == ["a", "b"]
+        assert slots._desk().line == []
+
+    def test_claim_to_the_rest_of_a_tier_goes_with_entering(self) -> None:
+        """What was freed is taken again by then, and who is served next waits for another tier."""
+        log: list[str] = []
+        one, other = tier("one", 1), tier("other", 2)
+        first = self.begun(log, "a", one)
+        self.begun(log, "both", one, other)
+        self.begun(log, "b", other)
+        assert log == ["a"]
+        first.end()
+        assert log == ["a", "both", "b"]
+
+    def test_threads_that_keep_coming_overtake_nobody_for_ever(self) -> None:
+        log: list[str] = []
+        far = tier("far", 1)
+        holder, one, other = (Turn([far]) for _ in range(3))
+        assert holder.take(0)
+        queued = self.begun(log, "queued", far)
+
+        def stands_in_line(turn: Turn) -> None:
+            wait_until(lambda: turn in slots._desk().line, "it stands in line")
+
+        with ThreadPoolExecutor(2) as pool:
+            taking = pool.submit(one.take, 30)
+            stands_in_line(one)
+            holder.end()
+            assert taking.result(30)
+            taking = pool.submit(other.take, 30)
+            stands_in_line(other)
+            one.end()
+            assert log == ["queued"]
+            queued.end()
+            assert taking.result(30)
 
     def test_end_is_there_to_be_said_twice(self) -> None:
         log: list[str] = []
@@ -149,6 +220,15 @@ class TestTurns:
         assert Turn([far]).take(0)
         monkeypatch.setattr(os, "getpid", lambda: -1)
         assert Turn([far]).take(0)
+
+    def test_fork_frees_none_of_its_parents(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        far = tier("far", 1)
+        of_parent = Turn([far])
+        assert of_parent.take(0)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        of_parent.end()
+        assert Turn([far]).take(0)
+        assert not Turn([far]).take(0)
 
 
 class Copies:
