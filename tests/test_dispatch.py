@@ -12,7 +12,7 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 from django.utils import timezone
 
-from queued_storage import catalog, conf, dispatch
+from queued_storage import batch, catalog, conf, dispatch
 from queued_storage.dispatch import CeleryDispatcher, ImmediateDispatcher, TasksDispatcher
 from queued_storage.reconcile import reconcile
 
@@ -375,6 +375,26 @@ class TestDjangoTasks:
         backend("Immediate")
         save(storage, "a.txt")
         assert storage.state("a.txt") == "settled"
+
+    @needs_tasks
+    def test_immediate_backend_hands_nothing_on(self, storage, backend, settings, monkeypatch):
+        """It would do it at once, inside of what hands it on, and so on to the end of the stack."""
+        settings.QUEUED_STORAGE_FAST_PATHS = False
+        backend("Immediate")
+        monkeypatch.setattr(batch, "SHIFT", 0)
+        with transaction.atomic():
+            save(storage, "a.txt", "b.txt")
+        assert {storage.state("a.txt"), storage.state("b.txt")} == {"settled"}
+
+    @needs_tasks
+    def test_worker_hands_on_what_it_did_not_come_to(self, storage, backend, monkeypatch):
+        from django.tasks import default_task_backend
+
+        backend("Dummy")
+        ids = save(storage, "a.txt")
+        monkeypatch.setattr(batch, "SHIFT", 0)
+        default_task_backend.results[0].task.call(ids)
+        assert [result.args for result in default_task_backend.results] == [[ids], [ids]]
 
     @needs_tasks
     def test_g10_task_carries_ids_alone(self, storage, backend):
