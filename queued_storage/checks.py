@@ -39,6 +39,7 @@ def check_chains(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
         *(message for alias in chains for message in _check_databases(chains[alias])),
         *(message for alias in chains for message in _check_ack(chains[alias])),
         *(message for alias in chains for message in _check_promote(chains[alias])),
+        *(message for alias in chains for message in _check_ack_behind(chains[alias])),
     ]
 
 
@@ -92,9 +93,32 @@ def _check_promote(chain: Chain) -> Iterator[CheckMessage]:
             )
 
 
+def _check_ack_behind(chain: Chain) -> Iterator[CheckMessage]:
+    """Look whether copies go to a chain that refuses them: a copy replaces what may lie by its name."""
+    if not _moves_files(chain):
+        return
+    for tier in chain.lower:
+        with suppress(ConfigurationError):  # told of the tier
+            if tier.read_only or not traits.is_chain(tier.storage):
+                continue
+            behind: Chain = tier.storage.chain  # type: ignore[attr-defined]
+            if behind.acks > 1:
+                yield _error(
+                    tier.path,
+                    f"chain {behind.alias!r} takes no copies: it has ACK, and so replaces no content.",
+                    f"Leave ACK out of {TIERS}[{behind.alias!r}], or write its tiers, and ACK, into this chain.",
+                    "E001",
+                )
+
+
+def _moves_files(chain: Chain) -> bool:
+    """Tell whether the chain has a policy, or a field has one on it."""
+    return chain.policy_name is not None or chain.alias in chains.catalogued
+
+
 def _check_databases(chain: Chain) -> Iterator[CheckMessage]:
     """Look where saves go: below, a file is worked on outside of anybody's transaction."""
-    if chain.policy_name is None and chain.alias not in chains.catalogued:
+    if not _moves_files(chain):
         return
     for tier in chain.writable if chain.spills else [chain.first]:
         try:

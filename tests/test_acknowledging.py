@@ -297,6 +297,22 @@ class TestReplacing:
             "QUEUED_STORAGE_TIERS['media']['ACK']: does not go with a first tier that"
         )
 
+    def test_chain_with_it_is_refused_below_another(self, storage: TieredStorage, settings: Any) -> None:
+        inner = {"BACKEND": "queued_storage.storage.TieredStorage", "OPTIONS": {"alias": "media"}}
+        tiers = {"front": {"BACKEND": faulty.PATH, "OPTIONS": {"bucket": "front"}}, "in": inner}
+        outer = {"TIERS": tiers, "POLICY": "transfer"}
+        settings.QUEUED_STORAGE_TIERS = settings.QUEUED_STORAGE_TIERS | {"outer": outer}
+        (message,) = run_checks(tags=["queued_storage"])
+        path = "QUEUED_STORAGE_TIERS['outer']['TIERS']['in']"
+        assert (message.id, message.msg, message.hint) == (
+            "queued_storage.E001",
+            f"{path}: chain 'media' takes no copies: it has ACK, and so replaces no content.",
+            "Leave ACK out of QUEUED_STORAGE_TIERS['media'], or write its tiers, and ACK, into this chain.",
+        )
+        outer["TIERS"]["in"] = inner | {"READ_ONLY": True}
+        settings.QUEUED_STORAGE_TIERS = settings.QUEUED_STORAGE_TIERS | {"outer": outer}
+        assert run_checks(tags=["queued_storage"]) == []
+
     def test_free_name_is_given_to_the_second_of_a_name(self, storage: TieredStorage) -> None:
         names = [storage.save("a.txt", ContentFile(b"12345")) for _ in range(2)]
         assert len(set(names)) == 2
