@@ -294,6 +294,7 @@ class Reconciliation:
     def _refuse_what_killed_its_workers(self) -> None:
         if self.row.is_live and self.row.attempts > conf.get("RETRIES") + 1:
             told = self.row.last_error or "its workers died, or were killed, before they could say why"
+            told = told.removeprefix(f"{catalog.NO_GOOD_COPY}: ")  # said in front of all, again
             raise PermanentFailure(f"given up after {self.row.attempts - 1} attempts: {told}")
 
     def _fail(self, error: Exception) -> None:

@@ -440,6 +440,16 @@ class TestRepair:
         assert (row.state, row.tiers) == ("failed", ["disk", "vault"])
         assert row.last_error == "no good copy is left: those that are recorded are missing or wrong"
 
+    def test_reason_of_one_that_kills_its_workers_is_said_once(self, condemned: str, settings: Any) -> None:
+        settings.QUEUED_STORAGE_RETRIES = 1
+        row = StoredFile.objects.get()
+        StoredFile.objects.update(state="pending", due_at=timezone.now(), attempts=2)
+        with pytest.raises(SystemExit):
+            call_command("tiers", "drain", stdout=io.StringIO())
+        told, _, reason = row.last_error.partition(": ")
+        row.refresh_from_db()
+        assert row.last_error == f"{told}: given up after 2 attempts: {reason}"
+
     def test_g3_nor_while_a_tier_is_down(
         self, storage: TieredStorage, condemned: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
