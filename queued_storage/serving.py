@@ -72,11 +72,11 @@ def facts(storage: TieredStorage, name: str) -> Facts:
 def _of_row(row: StoredFile, chain: Chain) -> Facts:
     if row.staged:  # it is committed that the content is another, and not yet seen by all
         return Facts(content_type=row.content_type)
-    is_exact = row.digest != "" and not _may_be_ahead_of_its_row(chain.first)
+    is_sure = not _may_be_ahead_of_its_row(chain.first)
     return Facts(
-        f'"{row.digest}"' if is_exact else f'W/"{row.generation}-{_stamp(row.saved_at)}"',
+        f'"{row.digest}"' if is_sure and row.digest else f'W/"{row.generation}-{_stamp(row.saved_at)}"',
         row.saved_at,
-        is_dated=row.generation == 1,  # two saves may be of one second
+        is_dated=is_sure and row.generation == 1,  # two saves may be of one second
         content_type=row.content_type,
         size=row.size,
     )
