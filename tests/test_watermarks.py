@@ -225,6 +225,15 @@ class TestCallingBack:
         list(drain())
         assert on_disk(storage) == sorted([*names[:2], *names[3:]])
 
+    def test_what_is_about_to_come_takes_room(self, storage: TieredStorage, now: clock.Clock) -> None:
+        names = save(storage, now, 6)
+        sweep(now)  # 30 of 50 are left
+        for name in names[:2]:
+            read(storage, name)
+        dispatch.sweep()  # no worker has come to them yet
+        read(storage, names[2])
+        assert storage.state(names[2]) == "settled"
+
     def test_large_file_stays_away(self, storage: TieredStorage, now: clock.Clock) -> None:
         large, *_ = save(storage, now, 3, size=20)
         sweep(now)

@@ -155,9 +155,11 @@ def _gone() -> Q:
 
 
 def first_tier_bytes(chain: Chain) -> int:
-    """Return how many bytes lie on the chain's first tier, but for those that are about to leave it."""
-    held = _on_first_tier(chain).exclude(crowded_out=True, state="pending")
-    return held.aggregate(bytes=Sum("size"))["bytes"] or 0
+    """Return how many bytes lie on the chain's first tier, or were called back to it, but for those about to leave."""
+    is_coming = Q(state="pending", crowded_out=False, called_back_at__isnull=False)
+    held = files().filter(Q(tiers__0=chain.first.name) | is_coming, chain=chain.alias)
+    staying = held.exclude(state="deleted").exclude(crowded_out=True, state="pending")
+    return staying.aggregate(bytes=Sum("size"))["bytes"] or 0
 
 
 def longest_unused(chain: Chain) -> Iterator[StoredFile]:
