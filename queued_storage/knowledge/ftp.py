@@ -18,7 +18,7 @@ import ftplib
 import posixpath
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -143,6 +143,20 @@ def _put_file(self: Any, name: str, content: Any) -> None:
             raise FTPStorageException(f"Error writing file {name}") from error
 
 
+def _mkremdirs(self: Any, path: str) -> None:
+    """Make the folders, and be where one was; somebody else may make any of them in the same moment."""
+    connection = self._connection
+    before = connection.pwd()
+    for part in path.split("/"):
+        try:
+            connection.cwd(part)
+        except ftplib.error_perm:
+            with suppress(ftplib.error_perm):
+                connection.mkd(part)
+            connection.cwd(part)
+    connection.cwd(before)
+
+
 def _read(self: Any, name: str) -> Any:
     from storages.backends.ftp import FTPStorageException
 
@@ -239,6 +253,7 @@ register(
         capacity={"ftplib.Error": lambda e: reply(e) in ("452", "552")},
         unprintable=frozenset({"storages.backends.ftp.FTPStorageException"}),
         amendments={
+            "_mkremdirs": _mkremdirs,
             "_put_file": _put_file,
             "_read": _read,
             "_start_connection": _start_connection,

@@ -5,6 +5,7 @@
 * A file that is read when the connection ends is taken for one that ends there.
 * It never connects again once a new connection was refused, and waits for ever for a server that falls silent.
 * A private key that is missing on this disk is a missing file to whoever asks, and the connection stays open.
+* Of two that make a folder at once, one fails.
 * It writes in place; ``renaming.py`` publishes there.
 """
 
@@ -61,6 +62,17 @@ def _ending(transport: Any, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return call_or_end
 
 
+def _mkdir(self: Any, path: str) -> None:
+    """Make the folder, unless somebody else does in the same moment."""
+    from storages.backends.sftpstorage import SFTPStorage
+
+    try:
+        SFTPStorage._mkdir(self, path)
+    except OSError:
+        if not self._path_exists(path):
+            raise
+
+
 def _delete(self: Any, name: str) -> None:
     with suppress(FileNotFoundError):
         self.sftp.remove(self._remote_path(name))
@@ -77,6 +89,6 @@ register(
             "paramiko.ssh_exception.AuthenticationException": _is_permanent,
             "paramiko.ssh_exception.BadHostKeyException": always,
         },
-        amendments={"_connect": _connect, "delete": _delete},
+        amendments={"_connect": _connect, "_mkdir": _mkdir, "delete": _delete},
     )
 )

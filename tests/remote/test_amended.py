@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -96,6 +98,26 @@ class TestBoth:
             with pytest.raises(Exception) as caught:
                 call(name)
             assert traits.is_missing(caught.value)
+
+    def test_folder_that_two_make_at_once_is_no_failure(self, server: FileServer) -> None:
+        place, folders, together = server.new_place(), 15, threading.Barrier(4)
+
+        def save(number: int) -> list[str]:
+            storage = make(server.tier(place))
+            saved = []
+            for folder in range(folders):
+                together.wait(30)
+                try:
+                    saved.append(storage.save(f"{folder}/in/{number}.txt", ContentFile(b"content")))
+                except BaseException:
+                    together.abort()
+                    raise
+            return saved
+
+        with ThreadPoolExecutor(together.parties) as pool:
+            saved = [name for names in pool.map(save, range(together.parties)) for name in names]
+        assert sorted(saved) == sorted(server.names(place))
+        assert len(saved) == folders * together.parties
 
     def test_missing_folder_is_missing(self, server: FileServer) -> None:
         with pytest.raises(FileNotFoundError):
