@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -276,8 +277,35 @@ def _new_project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
         yield make
 
 
+@pytest.fixture(scope="session")
+def migrate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project], None]:
+    """Make the tables of a project; in SQLite by a copy of those that were made for the same apps in this run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which all workers share
+
+    def migrate(project: Project) -> None:
+        database = project.settings["DATABASES"]["default"]
+        if not database["ENGINE"].endswith("sqlite3"):
+            project.manage("migrate", "--run-syncdb", "--verbosity=0")
+            return
+        apps = "\n".join(project.settings.get("INSTALLED_APPS", base_settings.INSTALLED_APPS))
+        made = folder / f"migrated-{hashlib.sha256(apps.encode()).hexdigest()}.sqlite3"
+        if not made.exists():
+            project.manage("migrate", "--run-syncdb", "--verbosity=0")
+            half = made.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(database["NAME"], half)
+            half.replace(made)  # whole or not at all
+        else:
+            shutil.copyfile(made, database["NAME"])
+
+    return migrate
+
+
 @pytest.fixture
-def make_project(_new_project: Callable[..., Project]) -> Callable[..., Project]:
+def make_project(
+    _new_project: Callable[..., Project], migrate: Callable[[Project], None]
+) -> Callable[..., Project]:
     """Make a throw-away project with a migrated database of its own, on a broker if one is given.
 
     Unless told otherwise its chain "media" has two folders of the project, and the policy "transfer".
@@ -288,7 +316,7 @@ def make_project(_new_project: Callable[..., Project]) -> Callable[..., Project]
         if "QUEUED_STORAGE_TIERS" not in settings:
             disks = {name: tier_settings(name, "disk", project.folder) for name in ("disk", "vault")}
             project.configure(QUEUED_STORAGE_TIERS={"media": {"TIERS": disks, "POLICY": "transfer"}})
-        project.manage("migrate", "--verbosity=0")
+        migrate(project)
         return project
 
     return make

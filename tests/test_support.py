@@ -14,7 +14,7 @@ from django.db import connections
 from storages.backends.s3 import S3Storage
 
 from tests.routers import CatalogRouter
-from tests.support import databases, services
+from tests.support import brokers, databases, services
 from tests.support.processes import Process, ProcessFailed, free_ports
 from tests.support.storages import SharedMemoryStorage
 from tests.support.waiting import wait_until
@@ -161,6 +161,7 @@ def alive(pid: int) -> bool:
 
 
 class TestBrokers:
+    @brokers.mostly("filesystem")
     def test_real_worker_runs_a_task(self, broker, make_project):
         project = make_project(broker=broker)
         worker = project.start_worker()

@@ -93,7 +93,6 @@ def make_example(
             AWS_S3_ADDRESSING_STYLE="path",
         )
         (project.folder / "image.png").write_bytes(PNG)
-        project.manage("migrate", "--run-syncdb", "--verbosity=0")
         return Example(project, bucket, moto_s3, media)
 
     return make
@@ -120,6 +119,7 @@ print(json.dumps({field: getattr(paper, field).open().read().decode() for field 
 """
     )
 
+    @pytest.mark.storages
     def test_saved_moved_and_read_by_three_processes(self, make_example: Callable[..., Example]) -> None:
         example = make_example("examples_08")
         assert example.run(self.SAVE) == [True, False]
@@ -140,6 +140,7 @@ print(json.dumps({field: getattr(paper, field).open().read().decode() for field 
         assert "ValueError" in reason
         assert {state for state, _, _ in states.values()} == {"settled"}
 
+    @pytest.mark.storages
     def test_delayed_file_is_moved_when_it_is_asked_for(self, make_example: Callable[..., Example]) -> None:
         example = make_example("examples_08")
         example.run(
@@ -242,6 +243,7 @@ for field in fields:
         assert example.bucket_holds() == moved | later
         assert {state for state, _, _ in example.states().values()} == {"settled"}
 
+    @pytest.mark.storages
     @pytest.mark.parametrize("broker", ["filesystem"], indirect=True)
     def test_with_a_real_worker(self, make_example: Callable[..., Example], broker: Broker) -> None:
         example = make_example("examples_03", broker)

@@ -49,6 +49,8 @@ class Arrangement:
 
     kinds: tuple[str, ...]
     moments: tuple[Moment, ...] = (Moment.SAVED, Moment.COPIED, Moment.MOVED)
+    #: Whether others show most of it: it is looked at where there is time (``make test-storages``).
+    is_extra: bool = False
 
     def __str__(self) -> str:
         return "+".join(self.kinds)
@@ -72,20 +74,20 @@ LATE = (Moment.MOVED,)
 
 ARRANGEMENTS = [
     Arrangement(("disk", "disk"), (*ALL, Moment.ASKED, Moment.FOUND)),
-    Arrangement(("disk", "memory"), (Moment.MOVED, Moment.FOUND)),
+    Arrangement(("disk", "memory"), (Moment.MOVED, Moment.FOUND), is_extra=True),
     Arrangement(("memory", "memory"), ALL),
-    Arrangement(("memory", "disk"), LATE),
+    Arrangement(("memory", "disk"), LATE, is_extra=True),
     Arrangement(("disk", "memory", "disk"), (Moment.COPIED, Moment.MOVED)),
     Arrangement(("disk",), (Moment.SAVED,)),
     Arrangement(("disk-overwriting", "disk"), ALL),
     Arrangement(("disk", "memory-read-only", "disk"), (Moment.COPIED, Moment.MOVED)),
     # Each request to a server costs more than a whole test without one: the late moments show what is S3's own.
     Arrangement(("disk", "s3"), (Moment.MOVED, Moment.FOUND)),
-    Arrangement(("disk", "s3-overwriting"), LATE),
-    Arrangement(("disk", "s3-timeout"), LATE),
+    Arrangement(("disk", "s3-overwriting"), LATE, is_extra=True),
+    Arrangement(("disk", "s3-timeout"), LATE, is_extra=True),
     Arrangement(("disk-overwriting", "s3"), LATE),
     Arrangement(("s3", "s3"), LATE),
-    Arrangement(("s3-overwriting", "s3-overwriting"), LATE),
+    Arrangement(("s3-overwriting", "s3-overwriting"), LATE, is_extra=True),
 ]
 
 

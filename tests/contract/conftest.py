@@ -12,6 +12,16 @@ from tests.contract.arrangements import CASES, FIRST_TIERS, FRESH, Case, Life, t
 from tests.support import recording
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the arrangements that show little more to ``make test-storages``."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        cases = (params[name] for name in ("life", "chain") if isinstance(params.get(name), Case))
+        if any(case.arrangement.is_extra for case in cases):
+            item.add_marker(pytest.mark.storages)
+
+
 @pytest.fixture
 def build(
     request: pytest.FixtureRequest,

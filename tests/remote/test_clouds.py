@@ -256,6 +256,7 @@ class TestDown:
         assert not storage.exists("a.txt")
 
 
+@pytest.mark.storages
 class TestSwift:
     @pytest.fixture
     def place(self, swift: Swift) -> Place:

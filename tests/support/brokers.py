@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from celery import Celery
 from kombu import Connection, Exchange, Message, Queue
 
@@ -16,6 +17,12 @@ from tests import celery_app
 from tests.support import services
 
 NAMES = ("redis", "rabbitmq", "filesystem")
+
+
+def mostly(name: str) -> pytest.MarkDecorator:
+    """Run a test on this broker in ``make test``, and on the others in ``make test-storages``."""
+    others = [pytest.param(other, marks=pytest.mark.storages) for other in NAMES if other != name]
+    return pytest.mark.parametrize("broker", [name, *others], indirect=True)
 
 
 @dataclass(frozen=True)

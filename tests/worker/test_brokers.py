@@ -16,6 +16,7 @@ from queued_storage.reconcile import reconcile
 
 from tests import base_settings
 from tests.celery_app import app
+from tests.support.brokers import mostly
 from tests.support.waiting import wait_until
 from tests.worker.messages import take
 
@@ -49,7 +50,7 @@ def read(storage, name):
 
 
 class TestMove:
-    @pytest.mark.parametrize("pool", ["solo", "prefork"])
+    @pytest.mark.parametrize("pool", ["solo", pytest.param("prefork", marks=pytest.mark.storages)])
     def test_worker_brings_the_file_to_s3(self, storage, seaweedfs, bucket, start_worker, pool):
         start_worker(pool=pool)
         name = storage.save("a.bin", ContentFile(CONTENT))
@@ -58,6 +59,7 @@ class TestMove:
         assert read(storage, name) == CONTENT
         assert storage.tiers(name) == ["far"]
 
+    @mostly("filesystem")
     def test_file_saved_before_the_worker_starts(self, storage, start_worker):
         name = storage.save("a.bin", ContentFile(CONTENT))
         start_worker()
@@ -97,6 +99,7 @@ class TestLostMessage:
         assert len(take(broker)) == 1
         return name
 
+    @mostly("redis")
     def test_g3_sweep_sends_it_again(self, storage, lost, start_worker):
         start_worker()
         assert storage.state(lost) == "pending"
@@ -109,6 +112,7 @@ class TestLostMessage:
         tasks.sweep.delay()
         settle(storage, lost)
 
+    @mostly("rabbitmq")
     def test_g3_beat_sweeps_by_itself(self, storage, lost, start_worker_with, beat):
         start_worker_with(*beat, QUEUED_STORAGE_SWEEP_INTERVAL=1)
         settle(storage, lost)
@@ -146,6 +150,7 @@ class TestKilledWorker:
     def begun(self, broker, storage):
         return storage.save("a.bin", ContentFile(CONTENT))
 
+    @mostly("rabbitmq")
     def test_g3_another_worker_finishes_after_the_lease(
         self, storage, begun, gate, seaweedfs, bucket, start_worker, start_worker_with, beat
     ):
@@ -159,6 +164,7 @@ class TestKilledWorker:
         assert seaweedfs.read(bucket, begun) == read(storage, begun) == CONTENT
         assert storage.tiers(begun) == ["far"]
 
+    @mostly("redis")
     def test_g3_worker_goes_on_after_the_loss_of_a_child(self, storage, begun, gate, start_worker_with, beat):
         """As the kernel does when memory runs out."""
         worker = start_worker_with(*beat, pool="prefork")
