@@ -162,7 +162,12 @@ class Copies:
 
     def undo(self, tier: Tier) -> None:
         """Take back what was written for a generation that is no more, or over a copy that is better."""
-        while (current := catalog.find(self.row.chain, self.row.name)) is not None:
+        while True:
+            current = catalog.find(self.row.chain, self.row.name)
+            if current is None:
+                if catalog.owe_removal(self.attempt.chain, self.row.name, tier.name):
+                    return
+                continue
             if tier.name in current.tiers and self._holds(tier, current):
                 return
             if tier.name not in current.tiers and current.generation == self.row.generation:
@@ -170,7 +175,6 @@ class Copies:
             if catalog.distrust(current, tier.name):
                 return
             # Somebody was at it while it was looked at: what was seen there says nothing any more.
-        tier.storage.delete(self.row.name)
 
     def is_still_there(self, tier: Tier) -> bool:
         with Heartbeat(self.row) as heartbeat, self.attempt.without_connection():

@@ -51,11 +51,11 @@ class Heartbeat(_Beating):
         self.row = row
         self._lease = float(conf.get("LEASE"))
         self._limit = float(conf.get("ATTEMPT_LIMIT"))
-        self._begun = _Moment()
+        self._begun = Moment()
         self._flowed = False
         self._rests = False
         self._lost = False
-        self._renewed = _Moment()
+        self._renewed = Moment()
 
     def progress(self, count: int) -> None:
         self._flowed = True
@@ -81,7 +81,7 @@ class Heartbeat(_Beating):
             self._rests = False
 
     def _renew(self) -> None:
-        renewed = _Moment()
+        renewed = Moment()
         catalog.renew(self.row)
         self._renewed = renewed
 
@@ -114,7 +114,7 @@ class SharedHeartbeat(_Beating):
         #: Whether bytes have flowed since the last beat, of those that are being copied.
         self._flows: dict[int, bool] = {}
         self._lock = threading.Lock()
-        self._renewed = dict.fromkeys(self._rows, _Moment())
+        self._renewed = dict.fromkeys(self._rows, Moment())
         self._lost: set[int] = set()
 
     def of(self, row: StoredFile) -> PartHeartbeat:
@@ -148,7 +148,7 @@ class SharedHeartbeat(_Beating):
                 self._renew(rows)
 
     def _renew(self, rows: list[StoredFile]) -> None:
-        renewed = _Moment()
+        renewed = Moment()
         try:
             lost = catalog.renew_each(rows)
         except DatabaseError:
@@ -168,7 +168,7 @@ class PartHeartbeat:
     def __init__(self, shared: SharedHeartbeat, row: StoredFile) -> None:
         self._shared = shared
         self._row = row
-        self._begun = _Moment()
+        self._begun = Moment()
         self._limit = float(conf.get("ATTEMPT_LIMIT"))
 
     def progress(self, count: int) -> None:
@@ -186,7 +186,7 @@ class PartHeartbeat:
         yield
 
     def __enter__(self) -> Self:
-        self._begun = _Moment()
+        self._begun = Moment()
         self._shared.begin(self._row.pk)
         return self
 
@@ -196,8 +196,8 @@ class PartHeartbeat:
         self._shared.end(self._row.pk)
 
 
-class _Moment:
-    """A point in time whose age counts pauses of the process and of the machine."""
+class Moment:
+    """A point in time whose age, in seconds, counts pauses of the process and of the machine."""
 
     def __init__(self) -> None:
         self._monotonic, self._wall = time.monotonic(), time.time()

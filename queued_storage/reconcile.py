@@ -249,8 +249,7 @@ class Reconciliation:
                 self.row.tiers = before  # as the rollback left it
                 raise
         else:
-            catalog.record_release(self.row, tier.name, cleared=False)
-            self.removals.clear_far(tier)
+            self.removals.clear_far(tier, lambda: catalog.record_release(self.row, tier.name, cleared=False))
         self.attempt.tell(signals.file_released, tier=tier.name)
         return True
 

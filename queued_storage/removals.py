@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from . import catalog, disk, traits
+from collections.abc import Callable
+
+from . import catalog, conf, disk, traits
 from .attempt import Attempt
 from .contenders import Contenders
-from .exceptions import NoPatience
+from .exceptions import LeaseLost, NoPatience
+from .heartbeat import Moment
 from .tier import Tier
 
 
@@ -29,8 +32,7 @@ class Removals:
         if tier.is_first or traits.is_local(tier.storage):
             self._clear_near(tier)
         else:
-            catalog.note_clearing(self.row)
-            self.clear_far(tier)
+            self.clear_far(tier, lambda: catalog.note_clearing(self.row))
 
     def _clear_near(self, tier: Tier) -> None:
         """Delete while the row is locked, so that nobody can have taken the file over before it is done."""
@@ -39,8 +41,16 @@ class Removals:
             self._remove(tier)
             catalog.record_cleared(self.row, tier.name)
 
-    def clear_far(self, tier: Tier) -> None:
-        """Delete what the row says to be deleted: no lock is held for as long as a server takes."""
+    def clear_far(self, tier: Tier, note: Callable[[], None]) -> None:
+        """Delete what ``note`` tells the catalog to be deleted: no lock is held for as long as a server takes.
+
+        The catalog then keeps others from counting on the tier for two leases: whoever was paused for one has no
+        time left to ask the server.
+        """
+        noted = Moment()
+        note()
+        if noted.age() > conf.get("LEASE"):
+            raise LeaseLost(f"the lease of {self.row} ran out")
         self._remove(tier)
         self.attempt.touched[tier.name] = tier
         catalog.record_cleared(self.row, tier.name)

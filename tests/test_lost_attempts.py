@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -10,11 +11,14 @@ from unittest import mock
 import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError, transaction
+from django.utils import timezone
 
 from queued_storage import catalog, committed, disk, outage
 from queued_storage.attempt import Attempt
 from queued_storage.batch import drain
 from queued_storage.catalog import attempts
+from queued_storage.policies import Placement, Policy
+from queued_storage.policies.base import FileFacts
 from queued_storage.reconcile import Reconciliation, reconcile
 from queued_storage.storage import TieredStorage
 from queued_storage.testing import faulty
@@ -84,6 +88,13 @@ def content_of(storage: TieredStorage) -> bytes:
     with storage.open("a.txt") as file:
         content: bytes = file.read()
         return content
+
+
+class Home(Policy):
+    """Wants every file on the first tier alone."""
+
+    def place(self, file: FileFacts, tiers: Sequence[str], now: datetime) -> Placement:
+        return Placement((tiers[0],))
 
 
 class TestOneThatIsReplaced:
@@ -306,6 +317,79 @@ class TestDeletesOfAWorkerThatWakesUp:
         rest(clock)
         assert far.files == {"a.txt": NEW}
         assert (storage.state("a.txt"), storage.tiers("a.txt")) == ("settled", ["far"])
+
+    @pytest.mark.parametrize("verb", ["note_clearing", "record_release"])
+    def test_g2_one_that_slept_after_it_said_so_does_not_delete(
+        self, make, clock, monkeypatch, settings, verb
+    ):
+        """The newer file of the name has moved, and its only copy is there, when the worker wakes up."""
+        storage, far = make(policy="transfer"), faulty.bucket("far")
+        storage.save("a.txt", ContentFile(OLD))
+        work()
+        say = getattr(catalog, verb)
+
+        def say_and_sleep(*args: Any, **kwargs: Any) -> None:
+            say(*args, **kwargs)
+            monkeypatch.setattr(catalog, verb, say)
+            clock.shift(2 * LEASE + 1)
+            work()
+            make(policy="transfer-and-delete").save("a.txt", ContentFile(NEW))
+            rest(clock)
+            assert row().tiers == ["far"]
+
+        monkeypatch.setattr(catalog, verb, say_and_sleep)
+        if verb == "note_clearing":
+            storage.delete("a.txt")
+        else:
+            settings.QUEUED_STORAGE_POLICIES = {"home": {"BACKEND": f"{__name__}.Home"}}
+            catalog.files().update(policy="home", state="pending", due_at=timezone.now())
+        work()
+        assert far.files == {"a.txt": NEW}
+        rest(clock)
+        assert (content_of(storage), row().tiers, row().state) == (NEW, ["far"], "settled")
+
+    def test_g2_one_that_takes_back_what_it_wrote_under_an_unknown_name(self, make, clock, monkeypatch):
+        """It wrote, slept until the catalog knew the name no more, and sleeps again once it has seen that."""
+        storage, far = make(), faulty.bucket("far")
+        storage.save("a.txt", ContentFile(OLD))
+        find = catalog.find
+
+        def find_and_sleep(*args: Any) -> Any:
+            found = find(*args)
+            assert found is None
+            monkeypatch.setattr(catalog, "find", find)
+            storage.save("a.txt", ContentFile(NEW))
+            rest(clock)
+            assert row().tiers == ["far"]
+            return found
+
+        def replaced(call: Call) -> Any:
+            answer = call.proceed()
+            storage.delete("a.txt")
+            catalog.files().delete()
+            monkeypatch.setattr(catalog, "find", find_and_sleep)
+            return answer
+
+        far.on("save", replaced, calls=[1])
+        work()
+        assert far.files == {"a.txt": NEW}
+        rest(clock)
+        assert (content_of(storage), row().tiers, row().state) == (NEW, ["far"], "settled")
+
+    def test_g5_what_is_taken_back_under_an_unknown_name_is_owed(self, make, clock):
+        storage, far = make(), faulty.bucket("far")
+        storage.save("a.txt", ContentFile(OLD))
+
+        def forgotten(call: Call) -> Any:
+            answer = call.proceed()
+            catalog.files().delete()
+            return answer
+
+        far.on("save", forgotten, calls=[1])
+        far.on("delete", _time_out, calls=[1])
+        work()
+        rest(clock)
+        assert far.files == {}
 
     def test_g2_delete_on_a_disk_happens_while_nobody_can_take_the_file_over(
         self, make, tmp_path, monkeypatch

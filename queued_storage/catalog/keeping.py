@@ -233,6 +233,19 @@ def tombstone(chain: Chain, name: str) -> StoredFile:
         return _begin_generation(row, facts)
 
 
+def owe_removal(chain: Chain, name: str, tier: str) -> bool:
+    """Owe the removal of what lies on the tier by a name that the catalog does not know.
+
+    Return False, and owe nothing, if it knows the name by now.
+    """
+    with reserved(chain, name) as row:
+        if row.generation:
+            return False
+        row.stale, row.due_at = [tier], timezone.now()
+        row.save(update_fields=["stale", "due_at"], using=database())
+        return True
+
+
 def request(row: StoredFile, chain: Chain) -> bool:
     """Note that the file's transfer was asked for; return whether that makes work due."""
     changes = _on_request(row, chain)
