@@ -124,7 +124,12 @@ class Copies:
     ) -> copying.Copy:
         row, policy = self.row, self.chain.policy_of(self.row, self.row.policy)
         traced = tracing.copy(chain=row.chain, file=row.pk, source=source.name, destination=destination.name)
-        with traced as tell, self.attempt.heartbeat(row) as heartbeat, self.attempt.without_connection():
+        with (
+            traced as tell,
+            self._nothing_left_behind(destination),
+            self.attempt.heartbeat(row) as heartbeat,
+            self.attempt.without_connection(),
+        ):
             copied = copying.copy(
                 source,
                 destination,
@@ -138,6 +143,14 @@ class Copies:
             )
             tell(copied.size)
             return copied
+
+    @contextmanager
+    def _nothing_left_behind(self, tier: Tier) -> Iterator[None]:
+        try:
+            yield
+        except copying.LeftBehind as left:
+            self.undo(tier, left.name)
+            raise left.error from None
 
     @contextmanager
     def _publishing(self, destination: Tier, heartbeat: Any) -> Iterator[None]:
@@ -160,17 +173,19 @@ class Copies:
         told.setdefault("modified_at", self.row.saved_at)
         return told
 
-    def undo(self, tier: Tier) -> None:
-        """Take back what was written for a generation that is no more, or over a copy that is better."""
+    def undo(self, tier: Tier, name: str = "") -> None:
+        """Owe the removal of what was written for a generation that is no more, over a better copy, or elsewhere."""
+        name = name or self.row.name
         while True:
-            current = catalog.find(self.row.chain, self.row.name)
+            current = catalog.find(self.row.chain, name)
             if current is None:
-                if catalog.owe_removal(self.attempt.chain, self.row.name, tier.name):
+                if catalog.owe_removal(self.attempt.chain, name, tier.name):
                     return
                 continue
             if tier.name in current.tiers and self._holds(tier, current):
                 return
-            if tier.name not in current.tiers and current.generation == self.row.generation:
+            is_own = (current.pk, current.generation) == (self.row.pk, self.row.generation)
+            if is_own and tier.name not in current.tiers:
                 return  # it is noted as suspect since before the first byte
             if catalog.distrust(current, tier.name):
                 return

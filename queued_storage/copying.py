@@ -16,7 +16,7 @@ from django.core.files.base import File
 from django.core.files.storage import Storage
 
 from . import conditional, copiers, direct, disk, memory, outage, staging, streams, traits
-from .exceptions import CopyMismatch, PermanentFailure
+from .exceptions import CopyMismatch, PermanentFailure, QueuedStorageError
 from .policies.base import Verify
 from .tier import Tier
 
@@ -26,6 +26,15 @@ SMALL = 1 << 20
 #: How often a copy is written over what appears at the destination meanwhile.
 WRITES = 3
 _RENAMES = "the storage saves under another name than the one that it is given"
+
+
+class LeftBehind(QueuedStorageError):
+    """The tier saved under another name than it was given, and raised ``error`` when that was to be deleted."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        super().__init__(_RENAMES)
+        self.name = name
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -459,7 +468,10 @@ def _saved_as(storage: Storage, upload: File[bytes], name: str) -> bool:
     saved = storage.save(name, upload)
     if saved == name:
         return True
-    storage.delete(saved)
+    try:
+        storage.delete(saved)
+    except Exception as error:
+        raise LeftBehind(saved, error) from error
     return False
 
 

@@ -62,6 +62,10 @@ def row() -> Any:
     return catalog.files().get()
 
 
+def row_of(name: str) -> Any:
+    return catalog.files().get(name=name)
+
+
 def work() -> None:
     list(drain())
 
@@ -291,6 +295,10 @@ def _time_out(call: Call) -> Any:
     raise TimeoutError
 
 
+def _refuse(call: Call) -> Any:
+    raise ConnectionRefusedError
+
+
 class TestDeletesOfAWorkerThatWakesUp:
     def test_g2_late_delete_of_the_same_generation_is_waited_for(self, make, clock, settings):
         """A worker clears what an older generation left; meanwhile the policy wants the newer one there."""
@@ -390,6 +398,21 @@ class TestDeletesOfAWorkerThatWakesUp:
         work()
         rest(clock)
         assert far.files == {}
+
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_g5_what_a_tier_saved_by_another_name_and_does_not_delete_is_owed(self, make, clock, is_known):
+        storage, far = make(), faulty.bucket("far")
+        other = "a.txt_1"
+        if is_known:
+            storage.save(other, ContentFile(NEW))
+        far.on("save", faulty.rename, calls=[1])
+        far.on("delete", _refuse, calls=[1])
+        storage.save("a.txt", ContentFile(OLD))
+        reconcile(row_of("a.txt").pk)
+        assert set(far.files) == {other}
+        rest(clock)
+        assert far.files == ({"a.txt": OLD, other: NEW} if is_known else {"a.txt": OLD})
+        assert storage.tiers("a.txt") == ["far"]
 
     def test_g2_delete_on_a_disk_happens_while_nobody_can_take_the_file_over(
         self, make, tmp_path, monkeypatch
