@@ -144,6 +144,22 @@ SABOTAGES = (
         ("tests/test_lost_attempts.py",),
     ),
     Sabotage(
+        "delete-whatever-the-clock-says",
+        "G2",
+        "removals.py",
+        "if noted.age() > conf.get(\"LEASE\"):",
+        "if noted is None:",
+        ("tests/test_lost_attempts.py",),
+    ),
+    Sabotage(
+        "forget-what-was-saved-elsewhere",
+        "G5",
+        "copies.py",
+        "            self.undo(tier, left.name)\n",
+        "",
+        ("tests/test_lost_attempts.py",),
+    ),
+    Sabotage(
         "trust-one-folder-under-two-names",
         "G2",
         "copies.py",

@@ -139,6 +139,32 @@ def late_distrust(world: World) -> None:
     go_on(world, late)
 
 
+def delete_by_who_slept_after_it_told_the_catalog(world: World) -> None:
+    world.begin(Shape(first="overwriting disk", lower=("remote",), policy="move"))
+    a, b = world.processes
+    moved(world)
+    late = world.delete(b, NAME)
+    until(world, late, "catalog.note_clearing done")
+    world.shift(1001)
+    world.run(world.work(a, row().pk))
+    world.run(world.save(a, NAME, b"second", opened=True))
+    world.shift(1001)
+    world.run(world.work(a, row().pk))
+    go_on(world, late)
+
+
+def name_made_up_and_not_deleted(world: World) -> None:
+    world.begin(Shape(first="overwriting disk", lower=("overwriting remote",), policy="move"))
+    a, _ = world.processes
+    world.run(world.save(a, NAME, b"one"))
+    world.set_fault("far", "save", faulty.rename, [1])
+    world.set_fault("far", "delete", faulty.refuse, [1])
+    world.run(world.work(a, row().pk))
+    world.come_to_rest()
+    if strangers := set(world.all_on("far")) - {NAME}:
+        raise Violation(f"G5: far keeps {strangers}")
+
+
 FOUND: dict[str, list[Callable[[World], None]]] = {
     "S1": [transfer_while_a_delete_is_not_done],
     "S2": [second_delete_after_one_that_crashed],
@@ -153,6 +179,8 @@ FOUND: dict[str, list[Callable[[World], None]]] = {
     "S7": [lambda world: late_delete_of_a_tombstone(world, "remote")],
     "S8": [delete_whose_clearing_is_taken_over],
     "S9": [late_distrust],
+    "S10": [delete_by_who_slept_after_it_told_the_catalog],
+    "S11": [name_made_up_and_not_deleted],
 }
 
 
