@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, NoReturn
 
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from . import catalog, conditional, conf, disk, hooks, tracing, traits
+from . import catalog, conditional, conf, disk, hooks, identity, tracing, traits
 from .attempt import Attempt
+from .brakes import Cap
 from .copies import Made
 from .exceptions import LeaseLost
 from .heartbeat import SharedHeartbeat
@@ -89,8 +91,11 @@ def drain(
     own_process: bool = True,
     again: bool = True,
     stopping: Callable[[], bool] = lambda: False,
+    cap: Cap | None = None,
 ) -> Iterator[int]:
     """Do due work here until none is left (or ``limit`` files were tried); yield the id of each file worked on.
+
+    ``cap`` is how much may be begun: files that do not fit stay due.
 
     ``again`` says whether a file is worked on once more that falls due once more meanwhile. Once ``stopping`` says so,
     no more is begun.
@@ -103,6 +108,8 @@ def drain(
         passed=passed,
     )):  # fmt: skip
         before = done
+        if cap is not None and cap.is_set and not (batch := _within(cap, batch)):
+            return
         for pk in work(batch, own_process=own_process, stopping=stopping):
             done += 1
             yield pk
@@ -110,6 +117,12 @@ def drain(
             passed.update(batch)
         elif done == before:  # what is left is in the hands of others
             return
+
+
+def _within(cap: Cap, pks: Sequence[int]) -> list[int]:
+    """Return those of the files, from the first on, that the cap takes."""
+    sizes = dict(catalog.files().filter(pk__in=pks).values_list("pk", "size"))
+    return list(takewhile(lambda pk: cap.takes(sizes.get(pk)), pks))
 
 
 class _Batch:
@@ -160,6 +173,7 @@ class _Batch:
             by_destination[copy.row.chain, copy.destination.name].append(copy)
         lost: set[int] = set()
         for (_, tier), alike in by_destination.items():
+            identity.load(alike[0].attempt.chain)
             lost |= catalog.note_writing_each([copy.row for copy in alike], tier)
         running = {}
         for copy in by_turns(copies, lambda copy: copy.row.chain):

@@ -35,6 +35,7 @@ _SIGNS = {
     "settings": re.compile(
         r"QUEUED_STORAGE_|STORAGES\[|^this process does not know|is not in the settings|ImproperlyConfigured"
     ),
+    "identity": re.compile(r" identity file "),
     "policy": re.compile(r"^policy '|holds the last verified copy|are one folder"),
     "mismatch": re.compile(
         r"holds \d+ of \d+ bytes|holds \d+ bytes of the \d+|holds other content|holds a link"

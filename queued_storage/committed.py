@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from . import bounded, catalog, conf, dispatch, hooks, outage, staging
+from . import bounded, catalog, conf, dispatch, hooks, identity, outage, staging
 from .chain import chains
 from .reconcile import reconcile
 
@@ -97,6 +97,9 @@ class _Clearing(hooks.Deletion):
         first = chains[row.chain].first
         with catalog.locked(row.chain, row.name) as current:
             # Else it was cleared by a worker already, and the name may be another save's by now.
-            if current is not None and current.generation == row.generation and first.name in current.stale:
+            is_owed = (
+                current is not None and current.generation == row.generation and first.name in current.stale
+            )
+            if is_owed and identity.holds(first):
                 with outage.discretion(first):  # what a hook raises goes into the log
                     first.storage.delete(row.name)

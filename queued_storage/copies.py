@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
 
-from . import catalog, conditional, copying, disk, outage, signals, tracing, traits
+from . import catalog, conditional, copying, disk, identity, outage, signals, tracing, traits
 from .attempt import Attempt
 from .contenders import Contenders
 from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure, TierBusy
@@ -97,6 +97,7 @@ class Copies:
 
         ``turn`` has slots at the destination and at the first source.
         """
+        identity.require(destination)
         failure: Exception = PermanentFailure("no tier holds a verified copy of it")
         for source in self.attempt.tiers_with_copies():
             if not turn.change([source, destination], self.attempt.patience):
@@ -116,6 +117,7 @@ class Copies:
                 # A destination may say as well that something of its own is missing.
                 if not traits.is_missing(error) or _has(source, self.row.name):
                     raise
+                identity.require(source, fresh=True)
                 failure = PermanentFailure(f"tier {source.name!r} does not hold the file any more")
         raise failure
 
@@ -206,6 +208,7 @@ class Copies:
         except Exception as error:
             if not (isinstance(error, CopyMismatch) or traits.is_missing(error)):
                 raise
+            identity.require(tier, fresh=True)
             return False
         return True
 

@@ -46,6 +46,33 @@ class NoPatience(TierUnavailable):
     """Whoever asked could not wait for the tier any longer; it may be well."""
 
 
+class WrongPlace(TierUnavailable):
+    """A tier's identity file is not there, or is another's: its mount or bucket is not the one that was meant.
+
+    Nothing is believed missing there, nothing is copied there or deleted, and what is owed stays pending.
+    """
+
+    def __init__(self, chain: str, tier: str, reason: str) -> None:
+        self.chain = chain
+        super().__init__(
+            tier,
+            f"{reason} Its mount or bucket is not the right one: look at that first. If it is, type: "
+            f"manage.py tiers identify --chain {chain} --tier {tier} --accept",
+        )
+
+
+class NotIdentified(QueuedStorageError):
+    """A tier has IDENTITY in the settings, and no identity file was written there yet."""
+
+    def __init__(self, chain: str, tier: str) -> None:
+        self.chain = chain
+        self.tier = tier
+        super().__init__(
+            f"Tier {tier!r} has IDENTITY, and nothing is known yet by which to tell that it is the right place. "
+            f"Look that it is, and type: manage.py tiers identify --chain {chain}"
+        )
+
+
 class ChainUnavailable(QueuedStorageError, OSError):
     """No tier that may hold the file could be asked; ``reasons`` maps each tier to its cause."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -10,15 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from . import catalog, signals
 from .attempt import tell
 from .chain import Chain
-from .exceptions import QueuedStorageError, TierUnavailable
+from .exceptions import TierUnavailable
 from .looking import Flaw, Looker
 from .reconcile import reconcile
 
 if TYPE_CHECKING:
     from .models import StoredFile
-
-#: Bad copies on a tier that are too few to say anything about its mount or bucket.
-FEW = 10
 
 Result = Literal["healed", "pending", "failed", "left", "would heal", "would fail"]
 
@@ -41,39 +37,6 @@ class Outcome:
 
     result: Result
     reason: str = ""
-
-
-class TooManyFlaws(QueuedStorageError):
-    """So many copies are missing or wrong on one tier that its mount or bucket is probably not the right one."""
-
-    def __init__(self, tier: str, flawed: int, looked_at: int, max_share: float) -> None:
-        self.tier = tier
-        super().__init__(
-            f"{flawed} of {looked_at} copies looked at on tier {tier!r} are missing or wrong, more than "
-            f"{max_share:g} %. Its mount or bucket is probably not the right one: look at that first. These were not "
-            "repaired; without --repair they are told one by one. If the tier has really lost them, say "
-            "--max-share 100."
-        )
-
-
-class Brake:
-    """Stops a repair that would believe too much: over the whole run, and over any page of it."""
-
-    def __init__(self, max_share: float) -> None:
-        self.max_share = max_share
-        self._looked_at, self._flawed = Counter[str](), Counter[str]()
-
-    def check(self, looked_at: Mapping[str, int], flawed: Mapping[str, int]) -> None:
-        """Raise TooManyFlaws if of the copies looked at, by tier, too many are flawed."""
-        self._looked_at.update(looked_at)
-        self._flawed.update(flawed)
-        for tier, count in flawed.items():
-            self._check(tier, count, looked_at.get(tier, 0))
-            self._check(tier, self._flawed[tier], self._looked_at[tier])
-
-    def _check(self, tier: str, flawed: int, looked_at: int) -> None:
-        if flawed >= FEW and flawed * 100 > looked_at * self.max_share:
-            raise TooManyFlaws(tier, flawed, looked_at, self.max_share)
 
 
 def heal(chain: Chain, looker: Looker, suspect: Suspect, *, dry_run: bool = False) -> Outcome:

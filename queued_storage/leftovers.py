@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import chain as chained
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from .models import StoredFile
 
 
+#: Pieces that are found before they are removed, and files that are looked at meanwhile, at most.
+FOUND_AT_ONCE = 1_000
+LOOKED_AT_AT_ONCE = 100_000
+
+
 @dataclass(frozen=True)
 class Leftover:
     """One thing that nobody will finish."""
@@ -32,24 +38,63 @@ class Leftover:
     #: "staging" (a file of this package) or "upload" (a multipart upload).
     kind: str
     remove: Callable[[], Any]
+    #: Returns its bytes; 0 where nothing tells them.
+    size: Callable[[], int] = lambda: 0
 
 
-def find(chain: Chain, before: datetime) -> Iterator[Leftover]:
-    """Yield what was last written to before that time; raise TierUnavailable for a tier that cannot be asked.
+@dataclass
+class Found:
+    """What was found among so many files of a tier."""
+
+    looked_at: int = 0
+    pieces: list[Leftover] = field(default_factory=list)
+
+    @property
+    def is_much(self) -> bool:
+        return len(self.pieces) >= FOUND_AT_ONCE or (
+            bool(self.pieces) and self.looked_at >= LOOKED_AT_AT_ONCE
+        )
+
+
+def find(chain: Chain, before: datetime) -> Iterator[tuple[Tier, Found]]:
+    """Yield, some at a time, what was last written to before that time; raise TierUnavailable for a tier that fails.
 
     Nothing else tells a crashed process from one that is slow, so leave a long time between.
     """
     for tier in chain.writable:
-        for name in walk(tier):
-            base = PurePosixPath(name).name
-            if not is_staging(base) or catalog.find(chain.alias, name) is not None:
-                continue
-            if _is_older(tier, name, before) and not catalog.is_staged(base):
-                remove = (
-                    partial(_put_back, chain, tier, name) if base.endswith(ASIDE) else tier.storage.delete
-                )
-                yield Leftover(tier.name, name, "staging", partial(_ask, tier, partial(remove, name)))
-        yield from _uploads(tier, before)
+        found = Found()
+        for leftover in chained(_files(chain, tier, before), _uploads(tier, before)):
+            found.looked_at += 1
+            if leftover is not None:
+                found.pieces.append(leftover)
+            if found.is_much:
+                yield tier, found
+                found = Found()
+        yield tier, found
+
+
+def _files(chain: Chain, tier: Tier, before: datetime) -> Iterator[Leftover | None]:
+    """Yield, for each file of the tier, None or the leftover that it is."""
+    for name in walk(tier):
+        base = PurePosixPath(name).name
+        if (
+            is_staging(base)
+            and catalog.find(chain.alias, name) is None
+            and _is_older(tier, name, before)
+            and not catalog.is_staged(base)
+        ):
+            remove = partial(_put_back, chain, tier, name) if base.endswith(ASIDE) else tier.storage.delete
+            size = partial(_ask, tier, partial(_size, tier, name))
+            yield Leftover(tier.name, name, "staging", partial(_ask, tier, partial(remove, name)), size)
+        else:
+            yield None
+
+
+def _size(tier: Tier, name: str) -> int:
+    try:
+        return int(tier.storage.size(name))
+    except NotImplementedError:
+        return 0
 
 
 def _put_back(chain: Chain, tier: Tier, aside: str, _: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from django.core.files.storage import FileSystemStorage
 
-from . import copying, disk, outage, traits
+from . import copying, disk, identity, outage, traits
 from .exceptions import TierUnavailable
 from .tier import Tier
 
@@ -59,6 +59,8 @@ class Looker:
             flaw = _missing(tier)
         if flaw is not None and flaw.kind == "missing":
             self.ask(tier, partial(self._require_place, tier))
+        if flaw is not None:
+            self.ask(tier, partial(identity.require, tier, fresh=True), patient=True)
         return flaw
 
     def _require_place(self, tier: Tier) -> None:

@@ -187,3 +187,26 @@ class StoredFile(models.Model):
             return apps.get_model(self.model) if self.model else None
         except LookupError:
             return None
+
+
+class StoredChain(models.Model):
+    """What is known of a chain: the settings that its files follow, and what its tiers are known by."""
+
+    chain = models.CharField(_("chain"), max_length=64, unique=True)
+    identities = models.JSONField(
+        _("identities"), default=dict, blank=True, help_text=_("Of each tier, what its identity file says.")
+    )
+    applied = models.JSONField(
+        _("applied"), default=dict, blank=True, help_text=_("The tiers and policies that its files follow.")
+    )
+    applied_at = models.DateTimeField(_("applied at"), null=True)
+    #: How far ``tiers apply`` has come: the settings that it applies, and the key of the last row it has done.
+    progress = models.JSONField(_("progress"), default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("stored chain")
+        verbose_name_plural = _("stored chains")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.chain

@@ -11,6 +11,8 @@ import re
 import uuid
 from typing import Any
 
+#: Base name of the file, in a tier's root, by which the tier is known again.
+IDENTITY = ".queued-storage-identity"
 _STAGING = re.compile(r"\.[0-9a-f]{32}\.queued-storage(\..*)?", re.DOTALL)
 
 
@@ -28,7 +30,7 @@ def _text(name: Any) -> str:
 def visible(name: str) -> str:
     """Return the name, or one like it where nobody would see a file of this name."""
     folder, base = posixpath.split(name)
-    return posixpath.join(folder, base.lstrip(".")) if is_staging(base) else name
+    return posixpath.join(folder, base.lstrip(".")) if is_own(base) else name
 
 
 def staging_name(token: str = "", extension: str = "") -> str:
@@ -39,3 +41,8 @@ def staging_name(token: str = "", extension: str = "") -> str:
 def is_staging(name: str) -> bool:
     """Tell whether a file of this (base) name is unfinished, and this package's."""
     return _STAGING.fullmatch(name) is not None
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a file of this (base) name is this package's, and no user's: unfinished, or a tier's identity."""
+    return name == IDENTITY or is_staging(name)

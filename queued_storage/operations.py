@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from django.core.exceptions import SuspiciousOperation
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from . import catalog, causes, census, copying, leftovers, neighbours, outage
+from . import catalog, causes, census, copying, identity, leftovers, neighbours, outage
+from .brakes import Brake, Cap, TooManyLeftovers
 from .chain import Assessment, Chain, chains
 from .exceptions import CopiesDiffer, QueuedStorageError, UnknownChain
-from .names import clean, is_staging
+from .names import clean, is_own
 from .schema import MAX_NAME
 from .storage import TieredStorage
 from .tier import Tier
@@ -198,7 +200,7 @@ def _batches(names: Iterable[str]) -> Iterator[list[str]]:
 
 def _is_new(chain: Chain, tier: Tier, name: str) -> bool:
     """Tell whether no tier above this one has a file of the name, which the catalog does not know."""
-    if is_staging(PurePosixPath(name).name):
+    if is_own(PurePosixPath(name).name):
         return False
     return not any(_has(above, name) for above in chain.tiers[: tier.index])
 
@@ -223,21 +225,58 @@ def _has(tier: Tier, name: str) -> bool:
 
 
 def transfer(
-    storage: TieredStorage, wanted: Iterable[str], *, dry_run: bool = False
+    storage: TieredStorage, wanted: Iterable[str], *, dry_run: bool = False, cap: Cap | None = None
 ) -> Iterator[tuple[str, str]]:
     """Ask for the transfer of each name; yield it with what came of that.
 
     That is a state, "unknown", "missing", "differing" (its copies), "unnameable" (here, or by a tier), or "foreign":
-    it is new, and lies in a folder that is the place of others.
+    it is new, and lies in a folder that is the place of others. ``cap`` is how much may be made due, or is due already,
+    before this ends.
     """
     of_others = tuple(
         {folder for folders in neighbours.folders(storage.chain).values() for folder in folders}
     )
     for batch in _batches(wanted):
+        if cap is not None and cap.is_set:
+            batch = _within(storage, batch, cap)
         states = {} if dry_run else _take_in(storage, batch, of_others)
         for name in batch:
             state = states.get(name) or _transfer(storage, name, of_others, dry_run=dry_run)
             yield printable(name), state
+        if cap is not None and cap.is_reached:
+            return
+
+
+def _within(storage: TieredStorage, names: list[str], cap: Cap) -> list[str]:
+    """Return those of the names, from the first on, whose transfer the cap takes; what lies right takes nothing."""
+    rows = catalog.find_many(storage.alias, list(filter(is_nameable, names)))
+    now = timezone.now()
+
+    def fits(name: str) -> bool:
+        if not is_nameable(name):
+            return True
+        row = rows.get(name)
+        if row is not None and row.is_live:
+            return not _will_be_due(storage.chain, row, now) or cap.takes(row.size)
+        return cap.takes(_size(storage, name))
+
+    return list(takewhile(fits, names))
+
+
+def _will_be_due(chain: Chain, row: StoredFile, now: datetime) -> bool:
+    asked_for = copy(row)
+    asked_for.requested = True
+    try:
+        return row.state != "settled" or not chain.assess(asked_for, row.policy, now).is_settled
+    except QueuedStorageError:
+        return True
+
+
+def _size(storage: TieredStorage, name: str) -> int:
+    try:
+        return storage.size(name)
+    except (FileNotFoundError, NotImplementedError, SuspiciousOperation, UnicodeEncodeError):
+        return 0
 
 
 def _take_in(storage: TieredStorage, names: list[str], of_others: tuple[str, ...]) -> dict[str, str]:
@@ -303,12 +342,32 @@ def reads(cause: str | None, tier: str | None) -> Callable[[str], bool]:
     return is_wanted
 
 
-def collect(alias: str, before: datetime, *, dry_run: bool = False) -> Iterator[leftovers.Leftover]:
-    """Remove what crashed processes left on the chain's tiers before that time; yield each piece."""
-    for leftover in leftovers.find(chains[alias], before):
+def collect(
+    alias: str,
+    before: datetime,
+    *,
+    dry_run: bool = False,
+    max_share: float = 100,
+    cap: Cap | None = None,
+) -> Iterator[leftovers.Leftover]:
+    """Remove what crashed processes left on the chain's tiers before that time; yield each piece.
+
+    Raise TooManyLeftovers where a larger share of a tier looks like that, WrongPlace where one is not the right place;
+    then nothing is removed of what was just found. ``cap`` is what may be removed yet.
+    """
+    chain = chains[alias]
+    identity.require_each(chain, [tier.name for tier in chain.writable])
+    brake = Brake(max_share, TooManyLeftovers)
+    for tier, found in leftovers.find(chain, before):
         if not dry_run:
-            leftover.remove()
-        yield leftover
+            brake.check({tier.name: found.looked_at}, {tier.name: len(found.pieces)})
+        for leftover in found.pieces:
+            if cap is not None and cap.is_set and not cap.takes(leftover.size()):
+                return
+            if not dry_run:
+                identity.require(tier)
+                leftover.remove()
+            yield leftover
 
 
 def explain(storage: TieredStorage, name: str) -> dict[str, Any]:

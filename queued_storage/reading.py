@@ -22,7 +22,7 @@ from . import catalog, held, hooks, outage, streams, traits
 from .chain import Chain
 from .continued import open_continued
 from .exceptions import ChainUnavailable, IncompleteListing, TierUnavailable
-from .names import is_staging
+from .names import is_own
 from .tier import Tier
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Reader:
             else:
                 found = True
                 directories.update(below)
-                names.update(name for name in here if not is_staging(name))
+                names.update(name for name in here if not is_own(name))
         listing = sorted(directories), sorted(names - self._deleted_in(path, names))
         if failures:
             raise IncompleteListing(self.chain.alias, path, failures, listing)

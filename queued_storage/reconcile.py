@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from . import catalog, conf, hooks, logs, signals, staging, traits
+from . import catalog, conf, hooks, identity, logs, signals, staging, traits
 from .attempt import Attempt
 from .chain import Assessment, Chain, chains
 from .contenders import Contenders, Waiting
@@ -28,6 +28,7 @@ from .exceptions import (
     TierBusy,
     TierUnavailable,
     UnknownChain,
+    WrongPlace,
 )
 from .removals import Removals
 from .tier import Tier
@@ -114,6 +115,7 @@ class Reconciliation:
     def _work(self) -> None:
         self._refuse_what_killed_its_workers()
         self.attempt.chain = chain_of(self.row)
+        identity.load(self.chain)
         for tier in self.chain.writable:
             if traits.is_local(tier.storage):
                 self.contenders.fence_off(tier)
@@ -134,7 +136,7 @@ class Reconciliation:
         except TierBusy as error:
             self.attempt.was_busy = True
             catalog.leave(self.row, str(error))
-        except UnknownChain as error:
+        except (UnknownChain, WrongPlace) as error:
             catalog.postpone(self.row, self._told(str(error)))
             self.attempt.tell(signals.transfer_failed, error=str(error), final=False)
         except Exception as error:  # noqa: BLE001 - any backend may raise anything: the file fails, not the worker
@@ -235,6 +237,7 @@ class Reconciliation:
 
     def _release(self, tier: Tier) -> bool:
         """Delete the tier's copy, once every copy that stays was seen to be there; tell whether they were."""
+        identity.require(tier)
         if not self._verify_those_that_stay(tier):
             return False
         if tier.is_first or traits.is_local(tier.storage):
@@ -261,9 +264,11 @@ class Reconciliation:
         are_there = True
         for tier in staying:
             with self.attempt.speaking_of(tier):
+                identity.require(tier)
                 try:
                     self.copies.verify(tier, released)
                 except CopyMismatch:  # somebody else's doing; the copy that was to go is good for another
+                    identity.require(tier, fresh=True)
                     catalog.distrust_own(self.row, tier.name)
                     are_there = False
         return are_there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import catalog, conf, disk, traits
+from . import catalog, conf, disk, identity, traits
 from .attempt import Attempt
 from .contenders import Contenders
 from .exceptions import LeaseLost, NoPatience
@@ -47,6 +47,7 @@ class Removals:
         The catalog then keeps others from counting on the tier for two leases: whoever was paused for one has no
         time left to ask the server.
         """
+        identity.require(tier)
         noted = Moment()
         note()
         if noted.age() > conf.get("LEASE"):
@@ -57,7 +58,8 @@ class Removals:
         self.attempt.touched.pop(tier.name)
 
     def _remove(self, tier: Tier) -> None:
-        """Delete by name; that nothing is there is as good."""
+        """Delete by name; that nothing is there is as good. Not where the place is not the right one."""
+        identity.require(tier)
         try:
             self.attempt.ask(tier, lambda: tier.storage.delete(self.row.name))
         except Exception as error:

@@ -109,6 +109,9 @@ class TierSettings(Shape):
     #: make as many times that. Files that wait for it keep no thread from those of other tiers. None: THREADS to a disk
     #: or S3, elsewhere one for each message that the process works on.
     CONCURRENCY: Annotated[int, Field(ge=1, strict=True)] | None = None
+    #: A small file in its root (``tiers identify`` writes it) proves that this is the right mount or bucket, before
+    #: anything there is believed missing, copied there or deleted.
+    IDENTITY: StrictBool = False
     #: How a file that lies there is served by its stable URL; None: as the chain's own SERVE says.
     SERVE: Serve | None = None
 
@@ -383,6 +386,7 @@ _EXAMPLES = {
     "READ_ONLY": "True or False",
     "EXCLUSIVE": "True or False",
     "FSYNC": "True or False, or leave it out",
+    "IDENTITY": "True or False",
     "gb_month": "a price, 0 or more",
     "put_1000": "a price, 0 or more",
     "get_1000": "a price, 0 or more",

@@ -42,7 +42,7 @@ from .exceptions import (
     ReadOnlyChain,
     TierUnavailable,
 )
-from .names import clean, is_staging, visible
+from .names import clean, is_own, visible
 from .reading import Reader, plain_disk
 from .saving import Saver, is_full_or_down
 from .schema import MAX_NAME, TIERS, did_you_mean
@@ -396,7 +396,7 @@ class TieredStorage(Storage):
         validate_file_name(name, allow_relative_path=True)
         if len(name) > MAX_NAME:
             raise ValueError(f"A name has at most {MAX_NAME} characters; this one has {len(name)}.")
-        if is_staging(PurePosixPath(name).name):
+        if is_own(PurePosixPath(name).name):
             raise ValueError("This name is kept for unfinished files, which nobody sees; take another.")
         if "x" in mode and self.exists(name):
             raise FileExistsError(name)

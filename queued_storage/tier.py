@@ -31,6 +31,8 @@ class Tier:
         #: Whether a save waits until the disk has the file, and whether a copy does.
         self.fsync = config.FSYNC is True
         self.syncs_copies = config.FSYNC is not False
+        #: Whether a file there proves that it is the right place.
+        self.has_identity = config.IDENTITY
         #: How ``queued_storage.urls`` answers for a file that lies here; None: as the chain says.
         self.serve = config.SERVE
         self._config = config

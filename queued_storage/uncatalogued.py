@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from . import catalog, leftovers, neighbours
+from . import catalog, identity, leftovers, neighbours
 from .chain import Chain
 from .exceptions import TierUnavailable
 from .looking import Looker
-from .names import is_staging
+from .names import is_own
 from .operations import is_nameable, printable
 from .tier import Tier
 
@@ -55,6 +55,7 @@ class Walk:
         of_others = neighbours.folders(self.chain)
         for tier in tiers:
             try:
+                identity.require(tier, fresh=True)
                 for found in self._walk(tier, prefix, of_others[tier.name]):
                     self.kinds[found.kind] += 1
                     yield found
@@ -70,7 +71,7 @@ class Walk:
             name
             for name in leftovers.walk(tier, prefix.rpartition("/")[0])
             if name.startswith(prefix)
-            and not is_staging(PurePosixPath(name).name)
+            and not is_own(PurePosixPath(name).name)
             and not neighbours.lies_in(of_others, name)
         )
         while (names := list(islice(walked, NAMES_AT_ONCE))) and not self._stopping():

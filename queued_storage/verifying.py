@@ -14,10 +14,11 @@ from itertools import chain as chained
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from . import catalog, conf, hooks, traits
+from . import catalog, conf, hooks, identity, traits
+from .brakes import Brake, TooManyFlaws
 from .chain import Chain
 from .exceptions import TierUnavailable
-from .healing import Brake, Outcome, Suspect, heal
+from .healing import Outcome, Suspect, heal
 from .looking import Flaw, Looker
 from .tier import Tier
 
@@ -91,7 +92,7 @@ class Verification:
         self.last = options.after
         self.is_complete = False
         self._stopping = stopping
-        self._brake = Brake(options.max_share)
+        self._brake = Brake(options.max_share, TooManyFlaws)
         self._put_aside: list[int] = []
         self._more_in_hand = 0
 
@@ -128,6 +129,7 @@ class Verification:
         return PAGE if limit is None else min(PAGE, limit - self.files)
 
     def _look_at(self, page: list[StoredFile]) -> Iterator[Looked]:
+        identity.load(self.chain)
         copies, looked, untold = Counter[str](), list[Suspect | None](), list[tuple[str, ...]]()
         answers = [self._begin(row) for row in page]
         for row, begun in zip(page, answers, strict=True):

@@ -26,7 +26,7 @@ from . import byte_ranges, conf, links, logs, safe_headers, serving
 from .autocommitting import autocommitting
 from .chain import chains
 from .exceptions import ChainUnavailable, TierUnavailable
-from .names import clean, is_staging
+from .names import clean, is_own
 from .schema import MAX_NAME, Serve
 from .serving import Facts
 from .storage import TieredStorage
@@ -74,7 +74,7 @@ def _is_name(name: str) -> bool:
     """Tell whether a file can have the name, in this spelling: each has one URL."""
     parts = name.split("/")
     is_plain = name == clean(name) and not name.startswith("/") and ".." not in parts and "\0" not in name
-    return is_plain and len(name) <= MAX_NAME and name != "." and not is_staging(parts[-1])
+    return is_plain and len(name) <= MAX_NAME and name != "." and not is_own(parts[-1])
 
 
 def _unavailable() -> HttpResponse:

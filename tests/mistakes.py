@@ -28,8 +28,8 @@ COPIES = "Write a whole number of copies at a time, 1 or more, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
 POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete', 'watermark'."
 TIER_KEYS = (
-    "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'OPTIONS', 'PRICE', 'READ_ONLY', 'SERVE', 'STORAGE', "
-    "'TIMEOUT'."
+    "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'IDENTITY', 'OPTIONS', 'PRICE', 'READ_ONLY', 'SERVE', "
+    "'STORAGE', 'TIMEOUT'."
 )
 OWN_PLACE = "Give it a folder, bucket or prefix of its own, or remove one of the two."
 OWN_OR_READ = "Give it a folder, bucket or prefix of its own, or make it READ_ONLY in one of the two."

@@ -15,6 +15,8 @@ REASONS = {"near": "refused", "far": "timed out"}
 #: How each class is made; one that is not named takes its message.
 MADE: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "TierUnavailable": (("near", "refused"), {"is_permanent": True}),
+    "WrongPlace": (("media", "near", "it is not there."), {}),
+    "NotIdentified": (("media", "near"), {}),
     "NoPatience": (("near", "refused"), {}),
     "ChainUnavailable": (("media", "a.bin", REASONS), {}),
     "IncompleteListing": (("media", "in", REASONS, (["folder"], ["a.bin"])), {}),

@@ -20,6 +20,7 @@ from .attempts import (
     wait,
 )
 from .batches import claim_each, give_back_each, note_writing_each, record_copies, renew_each
+from .chains import changing_chain, identities, known_chain, known_chains
 from .doubting import as_it_is, condemn, distrust, distrust_own, is_as_seen, is_in_hand, unrecord
 from .finding import (
     MAX_CROWDED_OUT,
@@ -69,6 +70,7 @@ __all__ = [
     "as_it_is",
     "bury",
     "call_back",
+    "changing_chain",
     "claim",
     "claim_each",
     "condemn",
@@ -91,6 +93,7 @@ __all__ = [
     "has_lost_older",
     "holds",
     "hurry",
+    "identities",
     "in_hand",
     "in_transaction",
     "insert_tells",
@@ -98,6 +101,8 @@ __all__ = [
     "is_doubted",
     "is_in_hand",
     "is_staged",
+    "known_chain",
+    "known_chains",
     "latest",
     "leave",
     "live_after",

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from queued_storage import census
+from queued_storage import census, identity
+from queued_storage.brakes import TooManyFlaws
 from queued_storage.chain import Chain
-from queued_storage.healing import TooManyFlaws
+from queued_storage.exceptions import NotIdentified
 from queued_storage.operations import printable
 from queued_storage.uncatalogued import Uncatalogued, Walk
 from queued_storage.verifying import Looked, Options, Verification
 
-from . import escaping, stopping
+from . import braking, escaping, stopping
 
 #: What lies on a tier is told by name if it is asked for, or is somebody's mistake in any case.
 _ALWAYS_TOLD = ("deleted",)
@@ -42,24 +43,8 @@ def add_arguments(parser: ArgumentParser, count: Callable[[str], int]) -> None:
         "--unknown", action="store_true", help="name what the catalog does not count on, as findings"
     )
     parser.add_argument("--repair", action="store_true", help="make bad copies anew from good ones")
-    parser.add_argument(
-        "--max-share",
-        type=_percentage,
-        default=10.0,
-        metavar="PERCENT",
-        help="stop the repair when more of a tier's copies are missing or wrong (default: %(default)g)",
-    )
+    braking.add_share(parser, 10.0, "stop the repair when more of a tier's copies are missing or wrong")
     parser.add_argument("--dry-run", action="store_true", help="with --repair: only say what it would do")
-
-
-def _percentage(text: str) -> float:
-    try:
-        share = float(text.rstrip("%"))
-    except ValueError:
-        share = -1
-    if not 0 <= share <= 100:
-        raise ArgumentTypeError("write a percentage from 0 to 100")
-    return share
 
 
 @dataclass
@@ -141,6 +126,8 @@ class Verify:
     def _report_of(self, chain: Chain, stop: stopping.Stop) -> _ChainReport:
         if self.options.tier is not None:
             _ = chain[self.options.tier]
+        if self.options.repair and (names := identity.unidentified(chain)):
+            raise NotIdentified(chain.alias, names[0])
         verification = Verification(chain, self.options, stop)
         return _ChainReport(verification, Walk(chain, verification.looker, stop))
 

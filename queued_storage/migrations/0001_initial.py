@@ -55,4 +55,20 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('chain', 'key'), name='queued_storage_one_row_per_name')],
             },
         ),
+        migrations.CreateModel(
+            name='StoredChain',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('chain', models.CharField(max_length=64, unique=True, verbose_name='chain')),
+                ('identities', models.JSONField(blank=True, default=dict, help_text='Of each tier, what its identity file says.', verbose_name='identities')),
+                ('applied', models.JSONField(blank=True, default=dict, help_text='The tiers and policies that its files follow.', verbose_name='applied')),
+                ('applied_at', models.DateTimeField(null=True, verbose_name='applied at')),
+                ('progress', models.JSONField(blank=True, default=dict, verbose_name='progress')),
+            ],
+            options={
+                'verbose_name': 'stored chain',
+                'verbose_name_plural': 'stored chains',
+                'default_permissions': (),
+            },
+        ),
     ]

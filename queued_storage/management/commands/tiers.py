@@ -10,6 +10,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -36,9 +37,10 @@ from rich.text import Text
 
 from queued_storage import batch, catalog, causes, dispatch, neighbours, operations
 from queued_storage.backends import asked_to_transfer
+from queued_storage.brakes import Cap, TooMany
 from queued_storage.chain import Chain, chains
-from queued_storage.exceptions import QueuedStorageError
-from queued_storage.management import escaping, simulate, stopping, verify
+from queued_storage.exceptions import QueuedStorageError, WrongPlace
+from queued_storage.management import braking, escaping, identify, simulate, stopping, verify
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
 from queued_storage.storage import TieredStorage
@@ -132,7 +134,8 @@ class Command(BaseCommand):
         wanted = [clean(name) for name in options["name"]] or operations.names(
             storage.chain, options["prefix"] or ""
         )
-        results = operations.transfer(storage, wanted, dry_run=dry_run)
+        cap = braking.cap(options)
+        results = operations.transfer(storage, wanted, dry_run=dry_run, cap=cap)
         came_of_it: Counter[str] = Counter()
         findings: dict[str, list[str]] = {"missing": []}
         for name, state in self._progress(results, len(options["name"]) or None, "transfer"):
@@ -145,7 +148,14 @@ class Command(BaseCommand):
                 self._line(f"{state}: {name}")
         names = {"names": findings.pop("names")} if "names" in findings else {}
         self._report(
-            {"asked": sum(came_of_it.values()), **came_of_it, "dry_run": dry_run, **names}, **findings
+            {
+                "asked": sum(came_of_it.values()),
+                **came_of_it,
+                "dry_run": dry_run,
+                **names,
+                **self._told_of(cap),
+            },
+            **findings,
         )
         return any(findings.values())
 
@@ -177,12 +187,12 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._report({"due": due, "dry_run": True})
             return False
-        ids: set[int] = set()
+        ids, cap = set[int](), Cap(size=options["max_bytes"])
         with stopping.on_signal() as stop:
-            work = batch.drain(options["limit"], chain, again=False, stopping=stop)
+            work = batch.drain(options["max_files"], chain, again=False, stopping=stop, cap=cap)
             ids.update(self._progress(work, due, "drain"))
         left = _states(ids)
-        self._report({"worked_on": len(ids), **left})
+        self._report({"worked_on": len(ids), **left, **self._told_of(cap)})
         if stop():
             of_chain = "" if chain is None else f" --chain {chain}"
             raise CommandError(
@@ -217,13 +227,44 @@ class Command(BaseCommand):
     def gc(self, options: dict[str, Any]) -> bool:
         before = datetime.now(UTC) - timedelta(seconds=options["older_than"])
         found: Counter[str] = Counter({"staging": 0, "upload": 0})
-        for alias in [options["chain"]] if options["chain"] is not None else chains:
-            for leftover in operations.collect(alias, before, dry_run=options["dry_run"]):
-                found[leftover.kind] += 1
-                if not self.json:
-                    self._line(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
-        pruned = dispatch.prune(options["chain"], options["history"], dry_run=options["dry_run"])
-        self._report({**found, "tombstones": pruned, "dry_run": options["dry_run"]})
+        dry_run, cap = options["dry_run"], braking.cap(options)
+        try:
+            for alias in [options["chain"]] if options["chain"] is not None else chains:
+                for leftover in operations.collect(
+                    alias, before, dry_run=dry_run, max_share=options["max_share"], cap=cap
+                ):
+                    found[leftover.kind] += 1
+                    if not self.json:
+                        self._line(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
+            pruned = dispatch.prune(options["chain"], options["history"], dry_run=dry_run)
+        except (TooMany, WrongPlace) as error:
+            self._report({**found, "tombstones": 0, "dry_run": dry_run})
+            raise CommandError(escaping.lines(str(error))) from error
+        self._report({**found, "tombstones": pruned, "dry_run": dry_run, **self._told_of(cap)})
+        return False
+
+    def _told_of(self, cap: Cap) -> dict[str, bool]:
+        """Say, and return for the report, that the cap of this run has held something back."""
+        if not cap.is_reached:
+            return {}
+        self.stderr.write("The cap of this run was reached: run it again for the rest.")
+        return {"capped": True}
+
+    def identify(self, options: dict[str, Any]) -> bool:
+        alias = options["chain"]
+        which = [chains[each] for each in ([alias] if alias is not None else chains)]
+        told = identify.run(
+            which, options["tier"], accept=options["accept"], one_chain=alias is not None or len(which) == 1
+        )
+        if self.json:
+            self._print_json({"tiers": [asdict(each) for each in told]})
+        else:
+            for each in told:
+                self._line(str(each))
+        if any(each.result == "refused" for each in told):
+            raise CommandError(
+                "Not every tier is identified. Nothing was changed on those that were refused."
+            )
         return False
 
     def explain(self, options: dict[str, Any]) -> bool:
@@ -410,6 +451,7 @@ def _transfer(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--policy", help="policy for files that are new to the catalog (default: the chain's)"
     )
+    braking.add_caps(parser, "make due")
     _dry_run(parser)
 
 
@@ -420,7 +462,7 @@ def _sweep(parser: ArgumentParser) -> None:
 
 def _drain(parser: ArgumentParser) -> None:
     """Do due work here, in this process, each file's once: no worker is needed."""
-    parser.add_argument("--limit", type=_count, help="stop after this many files")
+    braking.add_caps(parser, "work on", "--limit")
     _dry_run(parser)
 
 
@@ -464,7 +506,18 @@ def _gc(parser: ArgumentParser) -> None:
         metavar="DAYS",
         help="keep tombstones of deleted files for so many days (default: QUEUED_STORAGE_HISTORY)",
     )
+    braking.add_share(parser, 50.0, "stop when more of a tier's files look like what a crash left")
+    braking.add_caps(parser, "remove")
     _dry_run(parser)
+
+
+def _identify(parser: ArgumentParser) -> None:
+    """Write the small files that prove tiers with IDENTITY to be the right mounts and buckets.
+
+    A tier that has its file is left as it is. A file that this catalog has not written, or one that is not there any
+    more, is refused, until somebody who has looked says --accept.
+    """
+    identify.add_arguments(parser)
 
 
 def _explain(parser: ArgumentParser) -> None:
@@ -488,6 +541,7 @@ _ACTIONS = {
     "retry": _retry,
     "verify": _verify,
     "gc": _gc,
+    "identify": _identify,
     "explain": _explain,
     "simulate": _simulate,
 }

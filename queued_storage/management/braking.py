@@ -1,0 +1,68 @@
+"""The options by which a run is held back: ``--max-share``, ``--max-files``, ``--max-bytes``."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from queued_storage.brakes import Cap
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
+
+
+def add_share(parser: ArgumentParser, default: float, what: str) -> None:
+    parser.add_argument(
+        "--max-share",
+        type=_percentage,
+        default=default,
+        metavar="PERCENT",
+        help=f"{what} (default: %(default)g)",
+    )
+
+
+def add_caps(parser: ArgumentParser, what: str, *files: str) -> None:
+    """Add the two caps; ``files`` are further names of ``--max-files``."""
+    parser.add_argument(
+        *files,
+        "--max-files",
+        dest="max_files",
+        type=_count,
+        metavar="FILES",
+        help=f"{what} so many files at most, and stop",
+    )
+    parser.add_argument(
+        "--max-bytes",
+        type=_size,
+        metavar="BYTES",
+        help=f"{what} so many bytes at most, and stop: 500M, 20G; one file in any case",
+    )
+
+
+def cap(options: dict[str, Any]) -> Cap:
+    return Cap(options["max_files"], options["max_bytes"])
+
+
+def _percentage(text: str) -> float:
+    try:
+        share = float(text.rstrip("%"))
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 100:
+        raise ArgumentTypeError("write a percentage from 0 to 100")
+    return share
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("write a whole number, 1 or more")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    size = 0 if found is None else int(float(found[1]) * _UNITS[found[2].lower()])
+    if size < 1:
+        raise ArgumentTypeError("write a number of bytes, as 500M or 20G: K, M, G and T are powers of 1,000")
+    return size
