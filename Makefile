@@ -12,7 +12,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CREATED := $(VENV)/.python-$(VERSION)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-storages matrix test-big stateful chaos memory bench mutations lint docs format clean help python
+.PHONY: demo test test-storages matrix test-big stateful chaos memory bench mutations lint docs screenshots format clean help python
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make mutations     sabotage the package in small ways, one at a time, and see that the tests notice (minutes)"
 	@echo "make lint          style, types, direction of imports, missing migrations"
 	@echo "make docs          build the documentation in docs/_build/html; a warning is an error"
+	@echo "make screenshots   picture the admin in Chromium, light and dark, for the documentation, and see that it can be read"
 	@echo "make format        put the code into shape"
 	@echo "make clean         remove what the other targets made"
 
@@ -73,6 +74,9 @@ lint: $(INSTALLED)-test $(INSTALLED)-lint
 
 docs: $(INSTALLED)-docs
 	$(PY) -m sphinx -b html -W --keep-going -d docs/_build/doctrees docs docs/_build/html $(ARGS)
+
+screenshots: $(INSTALLED)-test $(INSTALLED)-screenshots
+	$(PY) -m tests.screenshots $(ARGS)
 
 format: $(INSTALLED)-lint
 	$(BIN)/ruff check --fix .

@@ -42,6 +42,8 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
     THREADS = 16
     #: Days after which the rows of deleted files are removed, if every tier is clear of them.
     HISTORY = 30
+    #: Days for which the sweep keeps the samples, one a minute of each chain, that the admin plots; 0: it takes none.
+    SAMPLES = 7
 
     class Meta:
         prefix = "queued_storage"

@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import catalog, conf, hooks, watermarks
+from . import catalog, conf, hooks, sampling, watermarks
 from .chain import chains
 from .reconcile import reconcile
 from .turns import by_turns
@@ -72,13 +72,14 @@ def _hint(row: StoredFile, using: str, *, is_put_off: bool) -> None:
 def sweep(chain: str | None = None) -> int:
     """Dispatch what is due (of one chain) and nobody is working on; return how many files that were.
 
-    Chains take turns, and share what one sweep sends.
+    Chains take turns, and share what one sweep sends. Once a minute it takes samples for the admin's plots.
     """
     for alias in chains:
         if chain in (None, alias):
             watermarks.relieve(chains[alias])
     count = sum(_dispatch(batch) for batch in _batches(catalog.due_ids(timezone.now(), MAX_SWEPT, chain)))
     prune()
+    sampling.take(chain)
     return count
 
 

@@ -114,6 +114,7 @@ class StoredFile(models.Model):
         permissions = (
             ("retry_storedfile", "Can try failed files again"),
             ("transfer_storedfile", "Can have files transferred now"),
+            ("cancel_storedfile", "Can withdraw transfers that were asked for"),
             ("verify_storedfile", "Can have the copies of files verified"),
         )
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -210,3 +211,35 @@ class StoredChain(models.Model):
 
     def __str__(self) -> str:
         return self.chain
+
+
+class Sample(models.Model):
+    """What a chain was owed at a minute, and what was copied since its sample before: of these the admin's plots are.
+
+    The sweep writes one a minute, and removes those that are older than SAMPLES says.
+    """
+
+    chain = models.CharField(_("chain"), max_length=64)
+    taken_at = models.DateTimeField(_("taken at"), help_text=_("A whole minute."))
+    pending = models.PositiveBigIntegerField(_("pending"))
+    pending_bytes = models.PositiveBigIntegerField(_("pending bytes"))
+    failed = models.PositiveBigIntegerField(_("failed"))
+    seconds = models.PositiveBigIntegerField(
+        _("seconds"), help_text=_("Since the sample before; 0 for the first.")
+    )
+    copied = models.PositiveBigIntegerField(_("copied"), help_text=_("Files copied in these seconds."))
+    copied_bytes = models.PositiveBigIntegerField(_("copied bytes"))
+    newest = models.PositiveBigIntegerField(
+        _("newest"), help_text=_("Id of the stored file that was written last.")
+    )
+
+    class Meta:
+        verbose_name = _("sample")
+        verbose_name_plural = _("samples")
+        default_permissions = ()
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["chain", "taken_at"], name="queued_storage_one_sample_a_minute"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain} at {self.taken_at:%Y-%m-%d %H:%M}"

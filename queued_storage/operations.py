@@ -14,10 +14,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import SuspiciousOperation
+from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from . import catalog, causes, census, copying, identity, leftovers, neighbours, outage
+from . import catalog, causes, census, copying, dispatch, identity, leftovers, neighbours, outage
 from .brakes import Brake, Cap, TooManyLeftovers
 from .chain import Assessment, Chain, chains
 from .exceptions import CopiesDiffer, QueuedStorageError, UnknownChain
@@ -342,6 +343,31 @@ def reads(cause: str | None, tier: str | None) -> Callable[[str], bool]:
     return is_wanted
 
 
+def withdraw(row: StoredFile) -> str:
+    """Take back that the file's transfer was asked for, where it then stays where it is; tell what came of it.
+
+    That is "withdrawn", "unasked" (nobody asked), "done", "in hand" (an attempt has it, or has changed it meanwhile),
+    or "wanted" (its policy moves it whether or not somebody asks). No copy is lost: what is on several tiers stays
+    there, and what was begun is cleared by the attempt that is due. Again is no error. Raise QueuedStorageError for a
+    chain or policy that is not known.
+    """
+    if not (row.is_live and row.requested):
+        return "unasked"
+    if row.state == "settled" and row.due_at is None:
+        return "done"
+    if row.lease:
+        return "in hand"
+    unasked = copy(row)
+    unasked.requested = False
+    if not chains[row.chain].assess(unasked, row.policy, timezone.now()).is_settled:
+        return "wanted"
+    with transaction.atomic(using=catalog.database()):
+        if not catalog.withdraw(row):
+            return "in hand"
+        dispatch.hint(row)
+    return "withdrawn"
+
+
 def collect(
     alias: str,
     before: datetime,
@@ -370,21 +396,26 @@ def collect(
             yield leftover
 
 
-def explain(storage: TieredStorage, name: str) -> dict[str, Any]:
-    """Tell a file's story: where it lies, where its policy wants it, what happens next and why."""
+def explain(storage: TieredStorage, name: str, deadline: float | None = None) -> dict[str, Any]:
+    """Tell a file's story: where it lies, where its policy wants it and why, what happens next.
+
+    Each tier is asked for the file, for so many seconds at most (None: as long as it takes).
+    """
     chain = storage.chain
     row = catalog.find(chain.alias, name)
-    story: dict[str, Any] = {"chain": chain.alias, "name": name, "found on": _found_on(chain, name)}
+    found_on = _found_on(chain, name, deadline)
+    story: dict[str, Any] = {"chain": chain.alias, "name": name, "found on": found_on}
     if row is None:
         return story | {"state": None, "next": "The catalog does not know it. `tiers transfer` takes it in."}
     return story | _facts(row) | _plan(chain, row)
 
 
-def _found_on(chain: Chain, name: str) -> dict[str, str]:
+def _found_on(chain: Chain, name: str, deadline: float | None) -> dict[str, str]:
     found = {}
     for tier in chain:
         try:
-            found[tier.name] = "yes" if outage.ask(tier, partial(tier.storage.exists, name)) else "no"
+            is_there = outage.ask(tier, partial(tier.storage.exists, name), deadline)
+            found[tier.name] = "yes" if is_there else "no"
         except Exception as error:  # noqa: BLE001 - told as the answer: an operator asks because something is wrong
             found[tier.name] = tier.describe(error)
     return found
@@ -405,7 +436,23 @@ def _plan(chain: Chain, row: StoredFile) -> dict[str, Any]:
         assessment = chain.assess(row, row.policy, timezone.now())
     except QueuedStorageError as error:
         return {"next": f"Nothing can be done: {error}"}
-    return {"next": _what_next(row, assessment)} | _ways(chain, row, assessment)
+    wanted = {*row.tiers, *assessment.missing} - {*assessment.surplus}
+    return {
+        "wanted on": [name for name in chain.names if name in wanted],
+        "why": _why(chain, row),
+        "next": _what_next(row, assessment),
+    } | _ways(chain, row, assessment)
+
+
+def _why(chain: Chain, row: StoredFile) -> str:
+    """Name the policy that decides, and what it was told beside the file's age, size and name."""
+    is_own = row.policy in ("", chain.policy_name)
+    why = f"policy {row.policy or _policy_of(chain)}" + (", the chain's own" if is_own else "")
+    policy, deciding = chain.policy(row.policy), chain.policy_of(row, row.policy)
+    if type(deciding) is not type(policy):
+        why += f", which leaves it to {type(deciding).__name__}"
+    why += "; its transfer was asked for" if row.requested else ""
+    return why + ("; it was crowded out of the first tier" if row.crowded_out else "")
 
 
 def _ways(chain: Chain, row: StoredFile, assessment: Assessment) -> dict[str, Any]:
@@ -423,7 +470,8 @@ def _what_next(row: StoredFile, assessment: Assessment) -> str:
     steps += [f"release from {name}" for name in assessment.surplus]
     steps += [f"clear {name}" for name in row.stale if name not in assessment.missing]
     if steps:
-        return f"{', then '.join(steps)}; due {row.due_at:%Y-%m-%d %H:%M:%S %Z}".capitalize()
+        told = ", then ".join(steps)
+        return f"{told[0].upper()}{told[1:]}; due {row.due_at:%Y-%m-%d %H:%M:%S %Z}"
     if assessment.review_at is not None:
         return f"Lies where its policy wants it until {assessment.review_at:%Y-%m-%d %H:%M:%S %Z}."
     return "Lies where its policy wants it."

@@ -250,6 +250,7 @@ class GeneralSettings(Shape):
     FAST_PATHS: bool
     THREADS: Annotated[int, Field(ge=1)]
     HISTORY: Annotated[float, Field(ge=0)]
+    SAMPLES: Annotated[float, Field(ge=0)]
 
 
 def read_chains() -> tuple[dict[str, ChainSettings], list[Problem]]:
@@ -423,4 +424,5 @@ _EXAMPLES = {
     "FAST_PATHS": "True or False",
     "THREADS": "a whole number of threads, 1 or more",
     "HISTORY": "a number of days, 0 or more",
+    "SAMPLES": "a number of days, 0 or more",
 }

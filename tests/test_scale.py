@@ -16,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from queued_storage import admin, catalog, census, operations, vitals
+from queued_storage import catalog, census, operations, vitals
+from queued_storage.admin import listing
 from queued_storage.catalog import asking, finding
 from queued_storage.models import StoredFile
 
@@ -197,7 +198,7 @@ class TestAdmin:
     LIST = "admin:queued_storage_storedfile_changelist"
 
     def test_list_says_that_there_are_more(self, admin_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(admin, "LISTED", 5)
+        monkeypatch.setattr(listing, "LISTED", 5)
         rows("settled", 5)
         assert "search or filter" not in admin_client.get(reverse(self.LIST)).content.decode().casefold()
         rows("failed", 3)

@@ -20,6 +20,7 @@ EXAMPLES = {
     "FAST_PATHS": "False",
     "THREADS": "4",
     "HISTORY": "7",
+    "SAMPLES": "30",
 }
 
 #: Id of a system check: what it means, and what to do.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .asking import PRUNED_AT_ONCE, call_back, crowd_out, hurry, make_due, prune, put_off, retry
+from .asking import PRUNED_AT_ONCE, call_back, crowd_out, hurry, make_due, prune, put_off, retry, withdraw
 from .attempts import (
     bury,
     claim,
@@ -57,13 +57,16 @@ from .keeping import (
 )
 from .losing import has_lost_older, may_write
 from .rows import NO_GOOD_COPY, Saved, database, files, in_transaction, is_doubted, locked
+from .samples import Counted, add_samples, copied_between, drop_samples, newest, samples, work_since
 
 __all__ = [
     "MAX_CROWDED_OUT",
     "MAX_KEYS",
     "NO_GOOD_COPY",
     "PRUNED_AT_ONCE",
+    "Counted",
     "Saved",
+    "add_samples",
     "adopt",
     "adopt_each",
     "aliases",
@@ -74,11 +77,13 @@ __all__ = [
     "claim",
     "claim_each",
     "condemn",
+    "copied_between",
     "crowd_out",
     "database",
     "deleted_among",
     "distrust",
     "distrust_own",
+    "drop_samples",
     "due",
     "due_ids",
     "end",
@@ -110,6 +115,7 @@ __all__ = [
     "longest_unused",
     "make_due",
     "may_write",
+    "newest",
     "note_clearing",
     "note_writing",
     "note_writing_each",
@@ -129,10 +135,13 @@ __all__ = [
     "request",
     "reserved",
     "retry",
+    "samples",
     "settle",
     "states",
     "tombstone",
     "tombstones",
     "unrecord",
     "wait",
+    "withdraw",
+    "work_since",
 ]

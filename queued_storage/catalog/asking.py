@@ -62,6 +62,25 @@ def hurry(rows: QuerySet[StoredFile]) -> int:
     return rows.filter(is_waiting(timezone.now())).update(due_at=timezone.now(), attempts=0)
 
 
+def withdraw(row: StoredFile) -> bool:
+    """Take back that the file's transfer was asked for; return False if somebody changed or took it meanwhile.
+
+    An attempt is due that looks at the file as it is then: it finishes or clears what was begun, and settles it.
+    """
+    asked = files().filter(pk=row.pk, generation=row.generation, fence=row.fence, state=row.state, lease="")
+    changes: dict[str, Any] = {
+        "requested": False,
+        "state": "pending",
+        "due_at": timezone.now(),
+        "attempts": 0,
+    }
+    if not asked.filter(requested=True).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return True
+
+
 def prune(now: datetime, of_chains: Iterable[str], days: float | None = None) -> int:
     """Remove the rows of files deleted so many days ago (HISTORY), some at a time: none is locked for long."""
     return sum(map(_prune, tombstones(now, of_chains, days)))

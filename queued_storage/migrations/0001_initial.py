@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'stored file',
                 'verbose_name_plural': 'stored files',
-                'permissions': (('retry_storedfile', 'Can try failed files again'), ('transfer_storedfile', 'Can have files transferred now'), ('verify_storedfile', 'Can have the copies of files verified')),
+                'permissions': (('retry_storedfile', 'Can try failed files again'), ('transfer_storedfile', 'Can have files transferred now'), ('cancel_storedfile', 'Can withdraw transfers that were asked for'), ('verify_storedfile', 'Can have the copies of files verified')),
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['chain', 'due_at'], name='queued_storage_due'), models.Index(condition=models.Q(('state', 'pending'), ('state', 'failed'), ('state', 'deleted'), _connector='OR'), fields=['chain', 'state', 'due_at', 'saved_at'], name='queued_storage_unsettled'), models.Index(condition=models.Q(('staged__gt', '')), fields=['staged'], name='queued_storage_staged')],
                 'constraints': [models.UniqueConstraint(fields=('chain', 'key'), name='queued_storage_one_row_per_name')],
             },
@@ -69,6 +69,27 @@ class Migration(migrations.Migration):
                 'verbose_name': 'stored chain',
                 'verbose_name_plural': 'stored chains',
                 'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='Sample',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('chain', models.CharField(max_length=64, verbose_name='chain')),
+                ('taken_at', models.DateTimeField(help_text='A whole minute.', verbose_name='taken at')),
+                ('pending', models.PositiveBigIntegerField(verbose_name='pending')),
+                ('pending_bytes', models.PositiveBigIntegerField(verbose_name='pending bytes')),
+                ('failed', models.PositiveBigIntegerField(verbose_name='failed')),
+                ('seconds', models.PositiveBigIntegerField(help_text='Since the sample before; 0 for the first.', verbose_name='seconds')),
+                ('copied', models.PositiveBigIntegerField(help_text='Files copied in these seconds.', verbose_name='copied')),
+                ('copied_bytes', models.PositiveBigIntegerField(verbose_name='copied bytes')),
+                ('newest', models.PositiveBigIntegerField(help_text='Id of the stored file that was written last.', verbose_name='newest')),
+            ],
+            options={
+                'verbose_name': 'sample',
+                'verbose_name_plural': 'samples',
+                'default_permissions': (),
+                'constraints': [models.UniqueConstraint(fields=('chain', 'taken_at'), name='queued_storage_one_sample_a_minute')],
             },
         ),
     ]

@@ -1,0 +1,1 @@
+"""Pictures of the admin in Chromium, light and dark, for the documentation: ``make screenshots``."""
