@@ -52,7 +52,8 @@ class Attempt:
         self.chain: Chain
 
     def tiers_with_copies(self) -> list[Tier]:
-        return [self.chain[name] for name in self.row.tiers if name in self.chain]
+        """Return the tiers with copies that this host reaches."""
+        return self.chain.holders(self.row)
 
     def ask(self, tier: Tier, question: Callable[[], None]) -> None:
         """Ask within the tier's TIMEOUT, and within what is left of this attempt's deadline."""

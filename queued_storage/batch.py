@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NoReturn
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from . import catalog, conditional, conf, disk, hooks, identity, tracing, traits
+from . import catalog, conditional, conf, disk, hooks, hosts, identity, tracing, traits
 from .attempt import Attempt
 from .brakes import Cap
+from .chain import chains
 from .copies import Made
 from .exceptions import LeaseLost
 from .heartbeat import SharedHeartbeat
@@ -101,11 +102,17 @@ def drain(
     no more is begun.
     """
     done, passed = 0, set[int]()
+    of_hosts = None
+    if chains.with_own_tiers():
+        of_hosts = catalog.is_for(conf.host())
+        hosts.show(now=True)
+        hosts.clear_owed()
     while not stopping() and (batch := catalog.due_ids(
         timezone.now(),
         conf.get("BATCH") if limit is None else min(conf.get("BATCH"), limit - done),
         chain,
         passed=passed,
+        of_hosts=of_hosts,
     )):  # fmt: skip
         before = done
         if cap is not None and cap.is_set and not (batch := _within(cap, batch)):
@@ -286,6 +293,8 @@ def _lacking(row: StoredFile) -> Tier | None:
     if len(assessment.missing) != 1 or chain.policy_of(row, row.policy).copier is not None:
         return None
     destination = chain[assessment.missing[0]]
+    if chain.has_elsewhere(row):
+        return None
     sources = (chain[name].storage for name in row.tiers if name in chain)
     is_quick = _takes_many(destination) and all(
         traits.is_local(each) or traits.is_s3(each) for each in sources

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import disk, places
+from . import conf, disk, places
 from .exceptions import ConfigurationError, CustodyError, UnknownChain
 from .policies import FileFacts, Placement, Policy, PolicyError, bind_policy, get_policy
 from .schema import (
@@ -34,6 +34,9 @@ from .schema import (
     read_policies,
 )
 from .tier import Tier, unknown_alias
+
+if TYPE_CHECKING:
+    from .models import StoredFile
 
 #: What the aliases of chains begin with that code declares, not the settings.
 DECLARED = ("queued-", "fallback-")
@@ -80,7 +83,28 @@ class Chain:
     def disk(self) -> Tier | None:
         """The first tier if it is a disk that can be asked without ceremony, which answers most reads."""
         first = self.first
+        if not first.shared:  # what lies there may be another host's file of older content
+            return None
         return first if first.timeout is None and disk.reads_as_stock(first.backend) else None
+
+    @cached_property
+    def own(self) -> Tier | None:
+        """The first tier, if it is each host's own; None if all tiers are SHARED."""
+        return None if self.first.shared else self.first
+
+    def is_elsewhere(self, tier: Tier, row: StoredFile) -> bool:
+        """Tell whether it is another host that has what the catalog says of this tier and this file."""
+        return not tier.shared and row.host not in (None, conf.host())
+
+    def holders(self, row: StoredFile) -> list[Tier]:
+        """Return the tiers with copies that this host reaches."""
+        tiers = [self[name] for name in row.tiers if name in self]
+        return tiers if self.own is None else [tier for tier in tiers if not self.is_elsewhere(tier, row)]
+
+    def has_elsewhere(self, row: StoredFile) -> bool:
+        """Tell whether another host has something of this file on its own tier: a copy, or what is to be removed."""
+        own = self.own
+        return own is not None and self.is_elsewhere(own, row)
 
     @property
     def lower(self) -> tuple[Tier, ...]:
@@ -198,6 +222,10 @@ class ChainHandler:
         """Return the chains that code defines, or a class that STORAGES names."""
         self._with_those_of_storages()
         return {alias: chain.config for alias, chain in self._declared.items()}
+
+    def with_own_tiers(self) -> list[Chain]:
+        """Return the chains whose first tier is each host's own."""
+        return [chain for chain in map(self.__getitem__, self) if chain.own is not None]
 
     def reset(self) -> None:
         self._chains = None

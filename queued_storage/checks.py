@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -16,7 +17,7 @@ from django.db.models import FileField
 from django.utils.module_loading import import_string
 from pydantic import ValidationError
 
-from . import catalog, conf, copiers, copying, disk, former, links, traits
+from . import catalog, conf, copiers, copying, disk, dispatch, former, links, traits
 from .chain import Chain, chains, find_problems, find_shared_places
 from .exceptions import ConfigurationError
 from .schema import POLICIES, PREFIX, TIERS, GeneralSettings, Problem, did_you_mean, option_problems
@@ -29,6 +30,7 @@ def check_chains(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
     """E001 to E005: the two settings, the storages they name and the policies' options.
 
     W002: shared places. W004: an FSYNC that does nothing. W007: saves in another database than the catalog's.
+    W008: hosts that will not find their own files, or get no work.
     """
     problems = find_problems()
     if problems:
@@ -40,6 +42,7 @@ def check_chains(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
         *(message for alias in chains for message in _check_ack(chains[alias])),
         *(message for alias in chains for message in _check_promote(chains[alias])),
         *(message for alias in chains for message in _check_ack_behind(chains[alias])),
+        *(message for chain in chains.with_own_tiers() for message in _check_own_tier(chain)),
     ]
 
 
@@ -114,6 +117,37 @@ def _check_ack_behind(chain: Chain) -> Iterator[CheckMessage]:
 def _moves_files(chain: Chain) -> bool:
     """Tell whether the chain has a policy, or a field has one on it."""
     return chain.policy_name is not None or chain.alias in chains.catalogued
+
+
+def _check_own_tier(chain: Chain) -> Iterator[CheckMessage]:
+    """Look whether files that lie on one host alone will be found, and moved, there."""
+    path = f"{chain.first.path}['SHARED']"
+    with suppress(ConfigurationError):  # told of the tier
+        if not traits.is_disk(chain.first.storage):
+            yield _own_warning(
+                f"{path}: False is for a disk of the host's own, and that storage is none.",
+                "Remove SHARED: every host reaches the storage.",
+            )
+    if conf.get("HOST") is None and _MADE_UP.fullmatch(conf.host()):
+        yield _own_warning(
+            f"{path}: this host calls itself {conf.host()!r}, which looks as if it were made up at each start. "
+            "Under another name it would not take its files for its own.",
+            f"Write a name that lasts as long as the disk into {PREFIX}HOST.",
+        )
+    with suppress(ImportError, TypeError, AttributeError):  # told by check_settings
+        if not dispatch.can_reach_hosts(import_string(conf.get("DISPATCHER"))):
+            yield _own_warning(
+                f"{PREFIX}DISPATCHER: has no dispatch_to() and tend(), so that work for one host is started on any.",
+                "Add them, as queued_storage.dispatch.HostDispatcher has them.",
+            )
+
+
+#: Host names of containers, and of the pods of a Kubernetes Deployment.
+_MADE_UP = re.compile(r"[0-9a-f]{12}|.*-[0-9a-f]{8,10}-[a-z0-9]{5}")
+
+
+def _own_warning(message: str, hint: str) -> CheckMessage:
+    return checks.Warning(message, hint, id=_id("W008"))
 
 
 def _check_databases(chain: Chain) -> Iterator[CheckMessage]:

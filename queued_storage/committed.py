@@ -94,11 +94,15 @@ class _Clearing(hooks.Deletion):
     def clear_first_tier(self) -> None:
         """See to it, whatever became of the rest: readers ask the first tier without the catalog."""
         row = self.row
-        first = chains[row.chain].first
+        chain = chains[row.chain]
+        first = chain.first
         with catalog.locked(row.chain, row.name) as current:
             # Else it was cleared by a worker already, and the name may be another save's by now.
             is_owed = (
-                current is not None and current.generation == row.generation and first.name in current.stale
+                current is not None
+                and current.generation == row.generation
+                and first.name in current.stale
+                and not chain.is_elsewhere(first, current)
             )
             if is_owed and identity.holds(first):
                 with outage.discretion(first):  # what a hook raises goes into the log

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from typing import Any, ClassVar
 
 from appconf import AppConf
 from django.conf import settings
@@ -44,6 +45,14 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
     HISTORY = 30
     #: Days for which the sweep keeps the samples, one a minute of each chain, that the admin plots; 0: it takes none.
     SAMPLES = 7
+    #: What this host is called where a tier is not SHARED; None: the machine's own host name. It has to stay the same
+    #: for as long as the disk does.
+    HOST = None
+    #: Where other hosts' stable URLs are reached, by what they are called: a reader is sent there for a file that has
+    #: not left its host yet.
+    HOSTS: ClassVar[dict[str, str]] = {}
+    #: Seconds without a sign of life after which a host counts as silent.
+    HOST_SILENT = 300
 
     class Meta:
         prefix = "queued_storage"
@@ -52,6 +61,11 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
 def patience() -> float:
     """Return the seconds of the DEADLINE that may be spent on waiting; the rest is for a save's own work."""
     return 0.85 * float(get("DEADLINE"))
+
+
+def host() -> str:
+    """Return what this host is called."""
+    return str(get("HOST") or socket.gethostname()[:64])
 
 
 #: What 0.3 called settings, by what they are called now.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
 
-from . import catalog, conditional, copying, disk, identity, outage, signals, tracing, traits
+from . import catalog, conditional, conf, copying, disk, identity, outage, signals, tracing, traits
 from .attempt import Attempt
 from .contenders import Contenders
 from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure, TierBusy
@@ -69,7 +69,12 @@ class Copies:
         self.contenders.fence_off(destination)
         may_hold_other_bytes = destination.name in self.row.stale
         with self.attempt.slots(self.first_source(destination), destination) as turn:
-            catalog.note_writing(self.row, destination.name, in_place=copying.writes_in_place(destination))
+            catalog.note_writing(
+                self.row,
+                destination.name,
+                in_place=copying.writes_in_place(destination),
+                host=None if destination.shared else conf.host(),
+            )
             made = self.copy_from_any(destination, turn, replace=may_hold_other_bytes)
         catalog.record_copy(self.row, self.chain, destination.name, **made.facts)
         self.recorded(destination, made)
@@ -184,6 +189,8 @@ class Copies:
                 if catalog.owe_removal(self.attempt.chain, name, tier.name):
                     return
                 continue
+            if self._leave_to_clearing(tier, name):
+                return
             if tier.name in current.tiers and self._holds(tier, current):
                 return
             is_own = (current.pk, current.generation) == (self.row.pk, self.row.generation)
@@ -192,6 +199,19 @@ class Copies:
             if catalog.distrust(current, tier.name):
                 return
             # Somebody was at it while it was looked at: what was seen there says nothing any more.
+
+    def _leave_to_clearing(self, tier: Tier, name: str) -> bool:
+        """Have what was written on this host's own disk removed, if the file is not here; tell whether it is not.
+
+        What the catalog says of the tier is of another host's disk then, and nothing to compare this one with.
+        """
+        if tier.shared:
+            return False
+        with catalog.locked(self.row.chain, name) as current:
+            if current is None or current.host == conf.host():
+                return False
+            catalog.owe(conf.host(), self.chain, name)
+        return True
 
     def is_still_there(self, tier: Tier) -> bool:
         with Heartbeat(self.row) as heartbeat, self.attempt.without_connection():

@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import catalog, conf, hooks, sampling, watermarks
+from . import catalog, conf, hooks, hosts, logs, sampling, watermarks
 from .chain import chains
 from .reconcile import reconcile
 from .turns import by_turns
@@ -33,12 +33,30 @@ class Dispatcher(Protocol):
         """Start the work that these rows are owed. It may fail or be lost; it must not block for long."""
 
 
+class HostDispatcher(Dispatcher, Protocol):
+    """One that can start work on a certain host, where the first tier is each host's own."""
+
+    def dispatch_to(self, host: str, ids: Sequence[int]) -> None:
+        """Start the work of these rows on that host."""
+
+    def tend(self, host: str) -> None:
+        """Have ``dispatch.tend(host)`` called on that host."""
+
+
 class ImmediateDispatcher:
     """Does the work at once, in the process that saved: for tests, commands and small sites."""
 
     def dispatch(self, ids: Sequence[int]) -> None:
         for pk in ids:
             reconcile(pk)
+
+    def dispatch_to(self, host: str, ids: Sequence[int]) -> None:
+        if host == conf.host():
+            self.dispatch(ids)
+
+    def tend(self, host: str) -> None:
+        if host == conf.host():
+            tend(host)
 
 
 class CeleryDispatcher:
@@ -47,12 +65,24 @@ class CeleryDispatcher:
     def dispatch(self, ids: Sequence[int]) -> None:
         import_module("queued_storage.tasks").publish(ids)  # by name: Celery is imported there alone
 
+    def dispatch_to(self, host: str, ids: Sequence[int]) -> None:
+        import_module("queued_storage.tasks").publish(ids, host)
+
+    def tend(self, host: str) -> None:
+        import_module("queued_storage.tasks").publish_tend(host)
+
 
 class TasksDispatcher:
     """Enqueues one task of Django's own tasks framework (Django 6.0 and later) that carries the ids."""
 
     def dispatch(self, ids: Sequence[int]) -> None:
         import_module("queued_storage.django_tasks").enqueue(ids)
+
+    def dispatch_to(self, host: str, ids: Sequence[int]) -> None:
+        import_module("queued_storage.django_tasks").enqueue(ids, host)
+
+    def tend(self, host: str) -> None:
+        import_module("queued_storage.django_tasks").enqueue_tend(host)
 
 
 def hint(row: StoredFile) -> None:
@@ -77,16 +107,40 @@ def sweep(chain: str | None = None) -> int:
     for alias in chains:
         if chain in (None, alias):
             watermarks.relieve(chains[alias])
-    count = sum(_dispatch(batch) for batch in _batches(catalog.due_ids(timezone.now(), MAX_SWEPT, chain)))
+    now, own = timezone.now(), chains.with_own_tiers()
+    # What a host alone can do, it sends itself on its way, when it shows the sign of life that it is asked for.
+    of_hosts = catalog.is_for_any(catalog.alive(now)) if own else None
+    due = catalog.due_ids(now, MAX_SWEPT, chain, of_hosts=of_hosts)
+    count = sum(_dispatch(batch) for batch in _batches(due))
+    if own:
+        for host in catalog.to_ask(now):
+            _have_tended(host)
     prune()
     sampling.take(chain)
     return count
 
 
+def tend(host: str) -> None:
+    """Show a sign of life of this host, clear what others deleted of its files, and send off what it alone can do.
+
+    Called for another host it does nothing, but say so in the log: its queue is not this host's to listen to.
+    """
+    if host != conf.host():
+        logs.warning("not_this_host", host=host, here=conf.host(), next="see QUEUED_STORAGE_HOST")
+        return
+    hosts.show(now=True)
+    hosts.clear_owed()
+    for chain in chains.with_own_tiers():
+        watermarks.relieve(chain)
+        due = catalog.due_ids(timezone.now(), MAX_SWEPT, chain.alias, of_hosts=catalog.is_due_there(host))
+        for batch in _batches(due):
+            _dispatch_to(host, batch)
+
+
 def hand_on(ids: Sequence[int]) -> None:
     """Send off, behind what others wait for, what a worker did not come to."""
-    for batch in _batches(ids):
-        _dispatch(batch)
+    host_of = catalog.hosts_of(ids) if chains.with_own_tiers() else {}
+    _dispatch_each([(host_of.get(pk), pk) for pk in ids])
 
 
 def prune(chain: str | None = None, days: float | None = None, *, dry_run: bool = False) -> int:
@@ -158,8 +212,17 @@ def _send(hints: list[_Hint]) -> None:
     if put_off := {hint.row.pk for hint in hints if hint.is_put_off}:
         catalog.make_due(put_off)
     rows = {hint.row.pk: hint.row for hint in hints}.values()
-    for batch in _batches(row.pk for row in by_turns(rows, lambda row: row.chain)):
-        _dispatch(batch)
+    _dispatch_each([(row.for_host or row.host, row.pk) for row in by_turns(rows, lambda row: row.chain)])
+
+
+def _dispatch_each(found: Iterable[tuple[str | None, int]]) -> None:
+    """Send the rows to the queue of their host, or of all."""
+    by_host: dict[str | None, list[int]] = {}
+    for host, pk in found:
+        by_host.setdefault(host, []).append(pk)
+    for host, ids in by_host.items():
+        for batch in _batches(ids):
+            _dispatch_to(host, batch)
 
 
 def _batches(ids: Iterable[int]) -> Iterator[list[int]]:
@@ -171,6 +234,27 @@ def _batches(ids: Iterable[int]) -> Iterator[list[int]]:
 def _dispatch(ids: list[int]) -> int:
     _dispatcher(conf.get("DISPATCHER")).dispatch(ids)
     return len(ids)
+
+
+def _dispatch_to(host: str | None, ids: list[int]) -> None:
+    dispatcher = _dispatcher(conf.get("DISPATCHER"))
+    if host is not None and can_reach_hosts(dispatcher):
+        dispatcher.dispatch_to(host, ids)  # type: ignore[attr-defined]
+    else:
+        _dispatch(ids)
+
+
+def _have_tended(host: str) -> None:
+    dispatcher = _dispatcher(conf.get("DISPATCHER"))
+    if can_reach_hosts(dispatcher):
+        dispatcher.tend(host)  # type: ignore[attr-defined]
+    elif host == conf.host():
+        tend(host)
+
+
+def can_reach_hosts(dispatcher: object) -> bool:
+    """Tell whether the dispatcher, or its class, can start work on a certain host."""
+    return hasattr(dispatcher, "dispatch_to") and hasattr(dispatcher, "tend")
 
 
 @lru_cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.tasks import task
+from django.tasks import DEFAULT_TASK_QUEUE_NAME, task
 from django.tasks.backends.immediate import ImmediateBackend
 
 from . import batch, conf, dispatch
@@ -19,6 +19,20 @@ def reconcile(ids: list[int]) -> None:
         pass
 
 
-def enqueue(ids: Sequence[int]) -> None:
-    queue = conf.get("QUEUE")
+@task()
+def tend(host: str) -> None:
+    """Do what ``dispatch.tend`` does, on that host."""
+    dispatch.tend(host)
+
+
+def enqueue(ids: Sequence[int], host: str | None = None) -> None:
+    queue = conf.get("QUEUE") if host is None else _queue_of(host)
     (reconcile if queue is None else reconcile.using(queue_name=queue)).enqueue(list(ids))
+
+
+def enqueue_tend(host: str) -> None:
+    tend.using(queue_name=_queue_of(host)).enqueue(host)
+
+
+def _queue_of(host: str) -> str:
+    return f"{conf.get('QUEUE') or DEFAULT_TASK_QUEUE_NAME}.{host}"

@@ -84,6 +84,14 @@ class ChainUnavailable(QueuedStorageError, OSError):
         super().__init__(f"{name!r} cannot be read from chain {chain!r}: {causes}")
 
 
+class OnAnotherHost(ChainUnavailable):
+    """The file is there, on another host's own disk, and has not left that ``host`` yet; ask again later, or there."""
+
+    def __init__(self, chain: str, name: str, tier: str, host: str) -> None:
+        self.host = host
+        super().__init__(chain, name, {tier: f"it has not left host {host!r} yet"})
+
+
 class IncompleteListing(ChainUnavailable):
     """A tier could not be listed; ``partial`` holds (directories, files) of the tiers that answered."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from . import catalog, outage, streams, traits
+from . import catalog, conf, outage, streams, traits
 from .chain import Chain
 from .exceptions import NotIdentified, PermanentFailure, WrongPlace
 from .names import IDENTITY
@@ -55,7 +55,7 @@ def load(chain: Chain) -> None:
         expected = catalog.identities(chain.alias)
         for tier in tiers:
             memo = _memo(tier)
-            memo.expected, memo.asked_at = expected.get(tier.name), now
+            memo.expected, memo.asked_at = expected.get(_key(tier)), now
 
 
 def require(tier: Tier, *, fresh: bool = False) -> None:
@@ -68,7 +68,7 @@ def require(tier: Tier, *, fresh: bool = False) -> None:
         return
     memo = _memo(tier)
     if memo.asked_at is None:
-        memo.expected, memo.asked_at = catalog.identities(tier.chain).get(tier.name), time.monotonic()
+        memo.expected, memo.asked_at = catalog.identities(tier.chain).get(_key(tier)), time.monotonic()
     if memo.expected is None or (not fresh and _was_seen(tier, memo)):
         return
     try:
@@ -96,16 +96,16 @@ def require_each(chain: Chain, tiers: Iterable[str] | None = None) -> None:
     wanted = [tier for tier in chain if tier.has_identity and (tiers is None or tier.name in tiers)]
     known = catalog.identities(chain.alias) if wanted else {}
     for tier in wanted:
-        if tier.name not in known:
+        if _key(tier) not in known:
             raise NotIdentified(chain.alias, tier.name)
-        _compare(tier, known[tier.name])
+        _compare(tier, known[_key(tier)])
 
 
 def unidentified(chain: Chain) -> list[str]:
     """Return the tiers with IDENTITY that nobody has identified."""
-    names = [tier.name for tier in chain if tier.has_identity]
-    known = catalog.identities(chain.alias) if names else {}
-    return [name for name in names if name not in known]
+    tiers = [tier for tier in chain if tier.has_identity]
+    known = catalog.identities(chain.alias) if tiers else {}
+    return [tier.name for tier in tiers if _key(tier) not in known]
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,27 @@ def identify(
     for tier in chain:
         if tier.has_identity and (names is None or tier.name in names):
             with catalog.changing_chain(chain.alias) as known:
-                expected, found = known.identities.get(tier.name), _read(tier)
+                expected, found = known.identities.get(_key(tier)), _read(tier)
+                _require_own(tier, found, known.identities)
                 result = _settle(tier, expected, found, accept=accept)
-                known.identities[tier.name] = found or _write(tier, expected)
+                known.identities[_key(tier)] = found or _write(tier, expected)
             _memos.pop(tier, None)
             yield Identified(tier.name, result)
+
+
+def _key(tier: Tier) -> str:
+    """Return by what the catalog knows the tier: one that is not SHARED is another place on each host."""
+    return tier.name if tier.shared else f"{tier.name}@{conf.host()}"
+
+
+def _require_own(tier: Tier, found: str | None, known: Mapping[str, str]) -> None:
+    """Raise WrongPlace where a tier that should be each host's own is one that another host has as well."""
+    if tier.shared or found is None:
+        return
+    for key, told in known.items():
+        name, _, host = key.partition("@")
+        if name == tier.name and host not in ("", conf.host()) and told == found:
+            raise WrongPlace(tier.chain, tier.name, f"it is the disk of host {host!r} too: leave SHARED out.")
 
 
 def _settle(

@@ -85,6 +85,19 @@ class StoredFile(models.Model):
         ),
     )
     copied_at = models.DateTimeField(_("copied at"), null=True)
+    # Empty is NULL here: the INSERT of a file of any other chain does not name these columns.
+    host = models.CharField(
+        _("host"),
+        max_length=64,
+        null=True,
+        help_text=_("Whose own disk the first tier is on which something of the file lies."),
+    )
+    for_host = models.CharField(
+        _("for host"),
+        max_length=64,
+        null=True,
+        help_text=_("The host that alone can do what is due; empty: any can."),
+    )
 
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.PENDING)
     due_at = models.DateTimeField(
@@ -243,3 +256,43 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return f"{self.chain} at {self.taken_at:%Y-%m-%d %H:%M}"
+
+
+class Host(models.Model):
+    """A host with a disk of its own as a first tier, and its workers' last sign of life."""
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    seen_at = models.DateTimeField(
+        _("seen at"), null=True, help_text=_("When a worker last took something from its queue.")
+    )
+    asked_at = models.DateTimeField(_("asked at"), null=True, help_text=_("When it was last asked for that."))
+
+    class Meta:
+        verbose_name = _("host")
+        verbose_name_plural = _("hosts")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class HostClearing(models.Model):
+    """What another host deleted or replaced, and this host still has to clear from its own disk."""
+
+    host = models.CharField(_("host"), max_length=64)
+    chain = models.CharField(_("chain"), max_length=64)
+    key = models.CharField(_("key"), max_length=64, editable=False)
+    name = models.TextField(_("name"))
+    owed_at = models.DateTimeField(_("owed at"))
+    last_error = models.TextField(_("last error"), blank=True)
+
+    class Meta:
+        verbose_name = _("clearing")
+        verbose_name_plural = _("clearings")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["host", "chain", "key"], name="queued_storage_one_clearing_per_name"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.chain}:{self.name}"

@@ -426,7 +426,8 @@ def _facts(row: StoredFile) -> dict[str, Any]:
         "state", "tiers", "stale", "generation", "size", "digest", "content_type", "policy", "requested", "crowded_out",
         "saved_at", "copied_at", "due_at", "attempts", "last_error", "lease_until",
     )  # fmt: skip
-    return {field: getattr(row, field) for field in shown}
+    hosted = {field: value for field in ("host", "for_host") if (value := getattr(row, field)) is not None}
+    return {field: getattr(row, field) for field in shown} | hosted
 
 
 def _plan(chain: Chain, row: StoredFile) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from . import catalog, held, hooks, outage, streams, traits
 from .chain import Chain
 from .continued import open_continued
-from .exceptions import ChainUnavailable, IncompleteListing, TierUnavailable
+from .exceptions import ChainUnavailable, IncompleteListing, OnAnotherHost, TierUnavailable
 from .names import is_own
 from .tier import Tier
 
@@ -112,7 +112,7 @@ class Reader:
             if now is None or not now.is_live or now.generation != row.generation:
                 raise error
             search = self._search(row.name, Question(partial(self._open, "rb")), opens=True)
-            tiers = (self.chain[name] for name in now.tiers if name in self.chain and name not in failed)
+            tiers = (tier for tier in self.chain.holders(now) if tier.name not in failed)
             if (answer := search.try_tiers(tiers, now)) is None:
                 raise error
             failed.append(answer[0].name)
@@ -125,6 +125,8 @@ class Reader:
             self.locate(name)
         except FileNotFoundError:
             return self._is_just_a_folder(name)
+        except OnAnotherHost:
+            return True
         return True
 
     def _is_just_a_folder(self, name: str) -> bool:
@@ -205,7 +207,10 @@ class Reader:
             else:
                 found = True
                 directories.update(below)
+                here = self._counted_on(tier, path, here)
                 names.update(name for name in here if not is_own(name))
+        if self.catalogued and self.chain.own is not None:
+            found = _add_names(catalog.names_elsewhere(self.chain, path), directories, names) or found
         listing = sorted(directories), sorted(names - self._deleted_in(path, names))
         if failures:
             raise IncompleteListing(self.chain.alias, path, failures, listing)
@@ -213,11 +218,23 @@ class Reader:
             raise FileNotFoundError(f"Chain {self.chain.alias!r} has no directory {path!r}.")
         return listing
 
+    def _counted_on(self, tier: Tier, path: str, names: list[str]) -> list[str]:
+        """Leave out what lies on this host's own disk and is not the file: that is on another's."""
+        if tier.shared or not self.catalogued:
+            return names
+        prefix = _prefix(path)
+        rows = catalog.find_many(self.chain.alias, [prefix + name for name in names])
+        return [
+            name
+            for name in names
+            if (row := rows[prefix + name]) is None or tier in self.chain.holders(row) or row.staged
+        ]
+
     def _deleted_in(self, path: str, names: Iterable[str]) -> set[str]:
         """Return those of the names, which were listed there, that are of deleted files."""
         if not self.catalogued:
             return set()
-        prefix = path.strip("/") + "/" if path.strip("/.") else ""
+        prefix = _prefix(path)
         deleted = catalog.deleted_among(self.chain.alias, [prefix + name for name in names])
         return {name.removeprefix(prefix) for name in deleted}
 
@@ -236,6 +253,10 @@ class Reader:
             raise search.missing()
         if self.catalogued:
             search.name_on_first = hooks.content_name(self.chain.alias, name)
+        if self.chain.own is not None and self.catalogued:
+            return self._find_below(
+                search
+            )  # of what lies here by this name the catalog says whether it is the file
         if (answer := search.try_tiers([self.chain.first])) is not None:
             return answer
         if not self.catalogued:
@@ -250,22 +271,35 @@ class Reader:
             # What is committed may be a moment from being published.
             staged = PurePosixPath(row.name).parent / row.staged
             search.name_on_first = str(staged) if row.staged else search.name
-            tiers = [self.chain[name] for name in row.tiers if name in self.chain]
+            tiers = self.chain.holders(row)
             if (answer := search.try_tiers(tiers, row)) is not None:
                 return answer
             # The file may have moved on while it was looked for: then the catalog says where to.
             before, row = row, catalog.find(self.chain.alias, search.name)
             if row is not None and _whereabouts(row) == _whereabouts(before):
-                return self._find_beyond_snapshot(search, row) or search.give_up()
+                return self._find_beyond_snapshot(search, row) or self._give_up(search, row)
         if row is not None:
             raise search.missing()
-        return search.try_tiers(self.chain.lower) or search.give_up()
+        return search.try_tiers(self._not_asked_yet) or search.give_up()
+
+    @property
+    def _not_asked_yet(self) -> list[Tier]:
+        """The tiers that may have what the catalog does not know: the first was asked, unless it is each host's own."""
+        return list(self.chain.lower if self.chain.own is None else self.chain.tiers)
+
+    def _give_up(self, search: _Search[T], row: StoredFile) -> Any:
+        own = self.chain.own
+        if own is not None and own.name in row.tiers and self.chain.has_elsewhere(row):
+            raise OnAnotherHost(self.chain.alias, search.name, own.name, str(row.host))
+        return search.give_up()
 
     def _find_as_known(self, search: _Search[T]) -> tuple[Tier, T] | None:
         """Look where the file was a while ago; that it is not there (any more) says nothing."""
         row = self.known[search.name]
-        names = self.chain.names[1:] if row is None else row.tiers if row.is_live and not row.staged else []
-        tiers = [self.chain[name] for name in names if name in self.chain]
+        if row is None:
+            tiers = self._not_asked_yet
+        else:
+            tiers = self.chain.holders(row) if row.is_live and not row.staged else []
         answer = search.try_tiers(tiers, row)
         if answer is None or (row is not None and answer[0] is not tiers[0]):
             self.known.pop(search.name, None)
@@ -277,6 +311,20 @@ class Reader:
             return None
         told_of = {*row.tiers, *row.stale, self.chain.first.name}
         return search.try_tiers(tier for tier in self.chain if tier.name not in told_of)
+
+
+def _prefix(path: str) -> str:
+    """Return what the names in this folder begin with."""
+    return path.strip("/") + "/" if path.strip("/.") else ""
+
+
+def _add_names(found: Iterable[str], directories: set[str], names: set[str]) -> bool:
+    """Add names, as they go on from a folder, to its listing; tell whether there was any."""
+    has_any = False
+    for has_any, name in ((True, name) for name in found):  # noqa: B007
+        folder, _, rest = name.partition("/")
+        (directories if rest else names).add(folder)
+    return has_any
 
 
 def _whereabouts(row: StoredFile) -> tuple[int, list[str], str]:

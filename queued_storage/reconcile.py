@@ -133,6 +133,8 @@ class Reconciliation:
             catalog.wait(self.row, error.until, stale=error.stale)
         except NoPatience as error:
             catalog.leave(self.row, self._told(str(error)), lingers=self.attempt.lingers)
+        except _ForItsHost:
+            catalog.leave_to_host(self.row)
         except TierBusy as error:
             self.attempt.was_busy = True
             catalog.leave(self.row, str(error))
@@ -157,6 +159,10 @@ class Reconciliation:
     # ---- a live file ----
 
     def _place(self) -> None:
+        if self.chain.has_elsewhere(self.row):
+            self._place_what_is_shared()
+            return
+        self._be_its_host()
         if self.row.staged:
             self._publish_staged()
         self._distrust_overwritten()
@@ -173,6 +179,34 @@ class Reconciliation:
                 catalog.settle(self.row, assessment.review_at)
                 return
         raise CopyMismatch("copies that were verified are not there when they are needed")
+
+    def _be_its_host(self) -> None:
+        """Note, of a file that was saved before the first tier was each host's own, that it is this one's."""
+        own = self.chain.own
+        if own is None or self.row.host is not None or own.name not in self.row.tiers:
+            return
+        with self.attempt.speaking_of(own):
+            is_here = own.storage.exists(self.row.name)
+        if not is_here:
+            raise _HostUnknown(
+                f"tier {own.name!r}: it lies on a host that the catalog does not know, not on this"
+            )
+        catalog.note_host(self.row)
+
+    def _place_what_is_shared(self) -> None:
+        """Make the copies that take nothing of another host's disk; what is left is that host's to do."""
+        own = self.chain.first.name
+        missing = self._assess().missing
+        is_sure = not (self.row.staged or self._is_doubted or catalog.has_lost_older(self.row))
+        if is_sure and self.attempt.tiers_with_copies():
+            try:
+                self._copy_to(tuple(name for name in missing if name != own))
+            except PermanentFailure:  # from the copies that are reached here
+                raise _ForItsHost from None
+        assessment = self._assess()
+        if not (is_sure and assessment.is_settled) or self.row.stale:
+            raise _ForItsHost
+        catalog.settle(self.row, assessment.review_at)
 
     def _copy_to(self, names: tuple[str, ...]) -> None:
         try:
@@ -242,14 +276,14 @@ class Reconciliation:
             return False
         if tier.is_first or traits.is_local(tier.storage):
             # The lock keeps out a save that overwrites: it would put new bytes where old ones are deleted.
-            before = self.row.tiers
+            before = self.row.tiers, self.row.host, self.row.for_host
             try:
                 with catalog.locked(self.row.chain, self.row.name):
                     catalog.record_release(self.row, tier.name, cleared=True)
                     with self.attempt.speaking_of(tier):
                         tier.storage.delete(self.row.name)
             except BaseException:
-                self.row.tiers = before  # as the rollback left it
+                self.row.tiers, self.row.host, self.row.for_host = before  # as the rollback left it
                 raise
         else:
             self.removals.clear_far(tier, lambda: catalog.record_release(self.row, tier.name, cleared=False))
@@ -278,16 +312,22 @@ class Reconciliation:
     def _clear(self) -> None:
         failure: Exception | None = None
         for name in list(self.row.stale):
+            if name in self.chain and self.chain.is_elsewhere(self.chain[name], self.row):
+                failure = failure or _ForItsHost()
+                continue
             try:
                 self.removals.clear(name)
             except (LeaseLost, NoPatience):
                 raise
             except Exception as error:  # noqa: BLE001 - raised below, once the other tiers had their turn
-                failure = failure or self.attempt.named(self.chain[name], error)
+                if failure is None or isinstance(failure, _ForItsHost):
+                    failure = self.attempt.named(self.chain[name], error)
         if failure is not None:
             raise failure
         first = self.chain.first.storage
-        if self.row.staged and staging.can_stage(first):  # content that was never published
+        # Content that was never published; what another host kept of it, that host's own gc finds.
+        is_here = self.row.staged and not self.chain.has_elsewhere(self.row)
+        if is_here and staging.can_stage(first):
             staging.discard(first, self.row.name, self.row.staged)
         self.contenders.wait_for_them(self.chain)
         catalog.bury(self.row)
@@ -335,6 +375,14 @@ class Reconciliation:
             return self.copies.is_still_there(tier)
         except Exception:  # noqa: BLE001 - it cannot be asked now: nobody has seen that it is gone
             return True
+
+
+class _ForItsHost(QueuedStorageError):
+    """What is left to do takes the disk of another host."""
+
+
+class _HostUnknown(QueuedStorageError):
+    """The first tier was shared when the file was saved; worth another try, where it lies."""
 
 
 class _NotCommitted(QueuedStorageError):

@@ -96,6 +96,9 @@ class TierSettings(Shape):
     READ_ONLY: StrictBool = False
     #: Only this chain writes there, so that no name is looked up there to find a free one.
     EXCLUSIVE: StrictBool = False
+    #: False, of a first tier: each host has a disk of its own there, that no other host reaches. The catalog remembers
+    #: which host has a file, and that host's workers move it.
+    SHARED: StrictBool = True
     #: Seconds after which a read counts the tier as down; it is then skipped for DOWN_FOR seconds. None: whenever its
     #: client gives up.
     TIMEOUT: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = None
@@ -205,6 +208,35 @@ class ChainSettings(Shape):
         return self
 
     @model_validator(mode="after")
+    def leaves_its_host(self) -> Self:
+        own = [name for name, tier in self.TIERS.items() if not tier.SHARED]
+        if not own:
+            return self
+        first, *lower = self.TIERS
+        if own != [first]:
+            raise PydanticCustomError(
+                "own_below",
+                "tier {tier} is not SHARED, which only the first tier can be.",
+                {
+                    "tier": repr(own[-1]),
+                    "hint": "Remove its SHARED, and let it be a tier that all hosts reach.",
+                },
+            )
+        if self.POLICY is None:
+            raise PydanticCustomError(
+                "own_without_policy",
+                "a tier that is not SHARED needs a POLICY: without a catalog nobody knows which host has a file.",
+                {"hint": 'Write "POLICY": "transfer-and-delete", or another policy\'s name.'},
+            )
+        if all(self.TIERS[name].READ_ONLY for name in lower):
+            raise PydanticCustomError(
+                "own_alone",
+                "a tier that is not SHARED needs a writable tier below it, or its files can never leave their host.",
+                {"hint": "Add a tier that all hosts reach, or remove SHARED."},
+            )
+        return self
+
+    @model_validator(mode="after")
     def can_be_written(self) -> Self:
         first, tier = next(iter(self.TIERS.items()))
         if self.POLICY is not None and tier.READ_ONLY:
@@ -251,6 +283,9 @@ class GeneralSettings(Shape):
     THREADS: Annotated[int, Field(ge=1)]
     HISTORY: Annotated[float, Field(ge=0)]
     SAMPLES: Annotated[float, Field(ge=0)]
+    HOST: Name | None
+    HOSTS: dict[Name, Annotated[str, StringConstraints(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")]]
+    HOST_SILENT: Annotated[float, Field(gt=0)]
 
 
 def read_chains() -> tuple[dict[str, ChainSettings], list[Problem]]:
@@ -386,6 +421,7 @@ _EXAMPLES = {
     "STORAGE": '"STORAGE": "an alias of STORAGES"',
     "READ_ONLY": "True or False",
     "EXCLUSIVE": "True or False",
+    "SHARED": "True or False",
     "FSYNC": "True or False, or leave it out",
     "IDENTITY": "True or False",
     "gb_month": "a price, 0 or more",
@@ -425,4 +461,7 @@ _EXAMPLES = {
     "THREADS": "a whole number of threads, 1 or more",
     "HISTORY": "a number of days, 0 or more",
     "SAMPLES": "a number of days, 0 or more",
+    "HOST": "letters, digits, '_', '-' and '.', 64 at most, or None",
+    "HOSTS": '{"web1": "http://web1.internal:8000"}, by what each host calls itself in QUEUED_STORAGE_HOST',
+    "HOST_SILENT": "a number of seconds above 0",
 }

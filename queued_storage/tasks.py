@@ -14,13 +14,15 @@ from celery._state import (  # type: ignore[attr-defined]
     connect_on_app_finalize,
     get_current_app,
 )
-from celery.signals import before_task_publish, task_sent
+from celery.signals import before_task_publish, task_sent, worker_ready
 from celery.utils.threads import LocalStack
 
-from . import batch, bounded, conf, dispatch, logs, traits
+from . import batch, bounded, conf, dispatch, hosts, logs, traits
+from .chain import chains, find_problems
 
 RECONCILE = "queued_storage.reconcile"
 SWEEP = "queued_storage.sweep"
+TEND = "queued_storage.tend"
 
 
 #: What Celery writes into every message, and what its readers take where it is left out.
@@ -63,8 +65,21 @@ _line = _Line()
 def reconcile(*ids: int) -> None:
     """Do the work that these rows are owed; ids that nobody knows, or that are owed nothing, are passed over."""
     is_worker = not current_app.conf.task_always_eager
+    if is_worker and chains.with_own_tiers() and _came_by_own_queue():
+        hosts.show()
     for _ in batch.work(ids, own_process=is_worker, hand_on=dispatch.hand_on if is_worker else None):
         pass
+
+
+def _came_by_own_queue() -> bool:
+    delivered = reconcile.request.delivery_info or {}
+    return bool(delivered.get("routing_key") == queue_of(current_app, conf.host()))
+
+
+@shared_task(name=TEND, ignore_result=True)
+def tend(host: str) -> None:
+    """Have this host show a sign of life and see to its own disk, if it is that host."""
+    dispatch.tend(host)
 
 
 @shared_task(name=SWEEP, ignore_result=True)
@@ -90,13 +105,29 @@ for _name in ("Transfer", "TransferAndDelete"):
     shared_task(name=f"{__name__}.{_name}", ignore_result=True)(_refuse)
 
 
-def publish(ids: Sequence[int]) -> None:
+def publish(ids: Sequence[int], host: str | None = None) -> None:
     """Send one message for these rows, and wait for the broker no longer than half the DEADLINE.
 
-    A broker that failed is left alone for a while: the sweep sends what it missed.
+    It goes to the queue of all, or of the ``host``. A broker that failed is left alone for a while: the sweep sends
+    what it missed.
     """
+    _publish(reconcile, tuple(ids), host)
+
+
+def publish_tend(host: str) -> None:
+    """Ask the host for a sign of life, as ``publish`` sends messages."""
+    _publish(tend, (host,), host)
+
+
+def queue_of(app: Celery, host: str) -> str:
+    """Return the name of the queue for what this host alone can do."""
+    return f"{conf.get('QUEUE') or app.conf.task_default_queue}.{host}"
+
+
+def _publish(task: Any, args: tuple[Any, ...], host: str | None) -> None:
     if current_app.conf.task_always_eager:
-        reconcile.apply_async(args=tuple(ids))
+        if host in (None, conf.host()):
+            task.apply_async(args=args)
         return
     if time.monotonic() < _Broker.rests_until:
         return
@@ -104,7 +135,8 @@ def publish(ids: Sequence[int]) -> None:
     try:
         with bounded.spending(conf.get("DEADLINE") / 2) as seconds:
             # The app is this thread's: that of another may be Celery's default one, with a broker of its own.
-            bounded.call(partial(_send, get_current_app(), tuple(ids), time.monotonic() + seconds), seconds)
+            message = partial(_send, get_current_app(), task.name, args, host)
+            bounded.call(partial(message, time.monotonic() + seconds), seconds)
     except Exception as error:
         if traits.is_programming_error(error):
             raise
@@ -119,14 +151,15 @@ def _load(app: Celery) -> None:
     _ = app.tasks[RECONCILE], app.amqp.Producer, app.connection_for_write().transport.driver_type
 
 
-def _send(app: Celery, ids: tuple[int, ...], until: float) -> None:
+def _send(app: Celery, name: str, args: tuple[Any, ...], host: str | None, until: float) -> None:
     # One retry, at once, makes up for a connection that the broker closed while nobody used it.
     once_more = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     sent = False
     try:
         producer = _line.to(app)
-        app.tasks[RECONCILE].apply_async(
-            args=ids, queue=conf.get("QUEUE"), producer=producer, retry=True, retry_policy=once_more
+        queue = conf.get("QUEUE") if host is None else queue_of(app, host)
+        app.tasks[name].apply_async(
+            args=args, queue=queue, producer=producer, retry=True, retry_policy=once_more
         )
         sent = True
     finally:
@@ -206,6 +239,24 @@ class TransferAndDelete(Transfer):
         if done:
             local.delete(name)
         return done
+
+
+@worker_ready.connect(dispatch_uid="queued_storage.listens")
+def look_at_queues(sender: Any, **_: Any) -> None:
+    """Warn of a worker that does not listen to its host's own queue, where there is one; show that another lives."""
+    if find_problems() or not chains.with_own_tiers():
+        return
+    queue = queue_of(sender.app, conf.host())
+    if queue in sender.app.amqp.queues.consume_from:
+        publish_tend(conf.host())
+        return
+    logs.warning(
+        "no_host_queue",
+        check="queued_storage.W009",
+        host=conf.host(),
+        queue=queue,
+        next=f"start a worker on this host with --queues {queue}, if this is not meant to be one for all hosts' work",
+    )
 
 
 def schedule_sweep(app: Celery) -> None:

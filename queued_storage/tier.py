@@ -25,6 +25,8 @@ class Tier:
         self.index = index
         self.read_only = config.READ_ONLY
         self.exclusive = config.EXCLUSIVE
+        #: Whether all hosts reach it; else each has files of its own there.
+        self.shared = config.SHARED
         self.timeout = config.TIMEOUT
         #: How many copies to or from it one process makes at a time; None is as many as there are.
         self.concurrency = config.CONCURRENCY

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from . import catalog, identity, leftovers, neighbours
+from . import catalog, conf, identity, leftovers, neighbours
 from .chain import Chain
 from .exceptions import TierUnavailable
 from .looking import Looker
@@ -83,15 +83,20 @@ class Walk:
     def _kind(self, tier: Tier, name: str, row: StoredFile | None) -> Kind | None:
         if row is None:
             return "unknown"
-        if _is_accounted_for(tier, row):
+        if self._is_accounted_for(tier, row):
             return None
         # It may have moved since the tier was listed.
         if not self.looker.ask(tier, partial(tier.storage.exists, name)):
             return None
         current = catalog.as_it_is(row)
-        if current is None or not catalog.is_as_seen(current, row) or _is_accounted_for(tier, current):
+        if current is None or not catalog.is_as_seen(current, row) or self._is_accounted_for(tier, current):
             return None
         return "uncounted" if current.is_live else "deleted"
+
+    def _is_accounted_for(self, tier: Tier, row: StoredFile) -> bool:
+        if not tier.shared and catalog.is_owed(conf.host(), row.chain, row.name):
+            return True  # this host is to clear it
+        return not self.chain.is_elsewhere(tier, row) and _is_accounted_for(tier, row)
 
 
 def _is_accounted_for(tier: Tier, row: StoredFile) -> bool:

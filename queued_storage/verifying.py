@@ -173,7 +173,12 @@ class Verification:
         """Return the tiers whose copies are looked at."""
         if row.staged:
             return []
-        return [name for name in row.tiers if self.options.tier in (None, name)]
+        wanted = [name for name in row.tiers if self.options.tier in (None, name)]
+        # The copy on another host's own disk is that host's to verify.
+        return [name for name in wanted if not self._is_elsewhere(name, row)]
+
+    def _is_elsewhere(self, name: str, row: StoredFile) -> bool:
+        return name in self.chain and self.chain.is_elsewhere(self.chain[name], row)
 
     def _collect(self, row: StoredFile, begun: dict[str, Future[Flaw | None]]) -> Suspect:
         found = Suspect(row)
@@ -184,6 +189,9 @@ class Verification:
     def _look(self, name: str, found: Suspect, begun: Future[Flaw | None] | None = None) -> None:
         if name not in self.chain:
             found.untold[name] = "it is not in the settings"
+            return
+        if self._is_elsewhere(name, found.row):
+            found.untold[name] = f"its copy is on host {found.row.host!r}"
             return
         try:
             flaw = self.looker.look(self.chain[name], found.row) if begun is None else begun.result()

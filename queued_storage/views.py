@@ -22,10 +22,10 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, parse_http_date_safe
 from django.views.decorators.http import require_safe
 
-from . import byte_ranges, conf, links, logs, safe_headers, serving
+from . import byte_ranges, conf, hosts, links, logs, safe_headers, serving
 from .autocommitting import autocommitting
 from .chain import chains
-from .exceptions import ChainUnavailable, TierUnavailable
+from .exceptions import ChainUnavailable, OnAnotherHost, TierUnavailable
 from .names import clean, is_own
 from .schema import MAX_NAME, Serve
 from .serving import Facts
@@ -53,6 +53,8 @@ def serve(request: HttpRequest, chain: str, name: str) -> HttpResponseBase:
         raise Http404("There is no such file.") from error
     except SuspiciousFileOperation as error:
         raise Http404("No file can have this name.") from error
+    except OnAnotherHost as error:
+        return _sent_to(request, error)
     except (ChainUnavailable, TierUnavailable) as error:
         logs.warning("not_served", chain=chain, name=name, error=error)
         return _unavailable()
@@ -68,6 +70,15 @@ def _refusal(request: HttpRequest, chain: str, name: str) -> HttpResponse | None
     except links.BadSignature:
         return HttpResponseForbidden("This link is not valid.", headers=_NOT_KEPT, content_type="text/plain")
     return None
+
+
+def _sent_to(request: HttpRequest, error: OnAnotherHost) -> HttpResponse:
+    """Send the reader to the host that has the file; where that has no URL that is known, it has to leave it first."""
+    url = hosts.url(error.host, error.chain, error.name, request.GET)
+    if url is None:
+        logs.warning("not_served", chain=error.chain, name=error.name, error=error)
+        return _unavailable()
+    return HttpResponseRedirect(url, headers=_NOT_KEPT)
 
 
 def _is_name(name: str) -> bool:

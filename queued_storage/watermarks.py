@@ -107,4 +107,5 @@ def _count(chain: Chain, row: StoredFile) -> None:
 
 
 def _key(chain: Chain) -> str:
-    return f"{conf.get('CACHE_PREFIX')}:first_tier_bytes:{chain.alias}"
+    of_host = "" if chain.own is None else f":{conf.host()}"
+    return f"{conf.get('CACHE_PREFIX')}:first_tier_bytes:{chain.alias}{of_host}"

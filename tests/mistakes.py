@@ -29,7 +29,7 @@ A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
 POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete', 'watermark'."
 TIER_KEYS = (
     "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'IDENTITY', 'OPTIONS', 'PRICE', 'READ_ONLY', 'SERVE', "
-    "'STORAGE', 'TIMEOUT'."
+    "'SHARED', 'STORAGE', 'TIMEOUT'."
 )
 OWN_PLACE = "Give it a folder, bucket or prefix of its own, or remove one of the two."
 OWN_OR_READ = "Give it a folder, bucket or prefix of its own, or make it READ_ONLY in one of the two."
@@ -221,6 +221,33 @@ TIERS = [
     tier(disk("x", READONLY=True), Told(f"{X}['READONLY']", UNKNOWN, "Did you mean 'READ_ONLY'?"), id="readonly"),
     tier(disk("x", EXCLUSIV=True), Told(f"{X}['EXCLUSIV']", UNKNOWN, "Did you mean 'EXCLUSIVE'?"), id="exclusiv"),
     tier(disk("x", TIME_OUT=5), Told(f"{X}['TIME_OUT']", UNKNOWN, "Did you mean 'TIMEOUT'?"), id="time-out"),
+    chain(
+        {"TIERS": {"disk": disk(), "x": disk("x", SHARED=False)}, "POLICY": "transfer"},
+        Told(
+            MEDIA,
+            "tier 'x' is not SHARED, which only the first tier can be.",
+            "Remove its SHARED, and let it be a tier that all hosts reach.",
+        ),
+        id="own-below",
+    ),
+    chain(
+        {"TIERS": {"disk": disk(SHARED=False), "x": disk("x")}},
+        Told(
+            MEDIA,
+            "a tier that is not SHARED needs a POLICY: without a catalog nobody knows which host has a file.",
+            'Write "POLICY": "transfer-and-delete", or another policy\'s name.',
+        ),
+        id="own-without-policy",
+    ),
+    chain(
+        {"TIERS": {"disk": disk(SHARED=False), "x": disk("x", READ_ONLY=True)}, "POLICY": "delayed"},
+        Told(
+            MEDIA,
+            "a tier that is not SHARED needs a writable tier below it, or its files can never leave their host.",
+            "Add a tier that all hosts reach, or remove SHARED.",
+        ),
+        id="own-alone",
+    ),
     tier(disk("x", region="b"), Told(f"{X}['region']", UNKNOWN, TIER_KEYS), id="option-beside-options"),
     tier(
         disk("x", READ_ONLY="yes"),

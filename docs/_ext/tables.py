@@ -21,6 +21,9 @@ EXAMPLES = {
     "THREADS": "4",
     "HISTORY": "7",
     "SAMPLES": "30",
+    "HOST": '"web1"',
+    "HOSTS": '{"web1": "http://web1.internal:8000"}',
+    "HOST_SILENT": "600",
 }
 
 #: Id of a system check: what it means, and what to do.
@@ -93,6 +96,16 @@ CHECKS = {
     "W007": (
         "The first tier keeps its files in another database than the catalog's: a rollback of one leaves the other.",
         "Keep both in one database, or save on another tier.",
+    ),
+    "W008": (
+        "A first tier is not ``SHARED``, and it is no disk, or this host has no name that lasts, or the ``DISPATCHER`` "
+        "cannot start work on a certain host.",
+        "Do what the hint says; see :doc:`/howto/hosts-with-own-disks`.",
+    ),
+    "W009": (
+        "No check of ``manage.py``, but a line in the log of a worker that starts: a first tier is not ``SHARED``, and the "
+        "worker does not listen to its host's own queue.",
+        "Start at least one worker on each host with ``--queues`` and the name of that queue.",
     ),
 }
 

@@ -19,8 +19,9 @@ from .. import conf
 from ..chain import Chain
 from ..exceptions import CustodyError, LeaseLost
 from .finding import is_claimable
+from .hosting import without_host
 from .losing import lost_attempt_model, moment_of, with_lingering, with_loser, with_own, without_own
-from .rows import database, files, including, lease_time, locked, without
+from .rows import database, files, including, is_for_another, lease_time, locked, without
 
 if TYPE_CHECKING:
     from ..models import StoredFile
@@ -33,7 +34,7 @@ def claim(pk: int) -> StoredFile | None:
     """
     now, token = timezone.now(), uuid.uuid4().hex
     row = files().filter(is_claimable(now), pk=pk).first()
-    if row is None:
+    if row is None or is_for_another(row):
         return None
     # By its key alone: a search by the due time as well would lock what savers lock in the other order (MariaDB).
     unchanged = files().filter(
@@ -54,12 +55,14 @@ def renew(row: StoredFile) -> None:
     change_row(row, lease_until=timezone.now() + lease_time())
 
 
-def note_writing(row: StoredFile, tier: str, *, in_place: bool = False) -> None:
+def note_writing(row: StoredFile, tier: str, *, in_place: bool = False, host: str | None = None) -> None:
     """Say, before the first byte, that the tier may hold other bytes by this name until a copy is recorded.
 
-    ``in_place`` says that what lies there goes before the copy is whole.
+    ``in_place`` says that what lies there goes before the copy is whole, ``host`` whose own disk the tier is.
     """
     changes = _destroying(row) if in_place else {}
+    if host is not None:
+        changes["host"] = host
     change_row(
         row,
         stale=including(row.stale, tier),
@@ -75,6 +78,8 @@ def record_copy(row: StoredFile, chain: Chain, tier: str, **facts: Any) -> None:
     in_order = [name for name in chain.names if name in held]
     copied_at = timezone.now() if tier != chain.first.name else row.copied_at
     stale, lost = without(row.stale, tier), without_own(row)
+    if row.for_host is not None and chain[tier].shared:
+        facts["for_host"] = None  # any host can go on from there
     change_row(row, tiers=in_order, stale=stale, copied_at=copied_at, lost=lost, **facts)
 
 
@@ -195,6 +200,16 @@ def wait(row: StoredFile, until: datetime, stale: list[str]) -> None:
     _uncounted(row, last_error="", due_at=until, stale=stale, lost=without_own(row))
 
 
+def note_host(row: StoredFile) -> None:
+    """Say that it is this host whose own disk has the file."""
+    change_row(row, host=conf.host())
+
+
+def leave_to_host(row: StoredFile) -> None:
+    """End an attempt that does not count: what is left to do can be done on the file's host alone."""
+    _uncounted(row, last_error="", due_at=timezone.now(), lost=without_own(row), for_host=row.host)
+
+
 def _uncounted(row: StoredFile, **changes: Any) -> None:
     _end(row, attempts=max(row.attempts - 1, 0), **changes, **_unsettled(row))
 
@@ -220,6 +235,7 @@ def _end(row: StoredFile, also: Q | None = None, **changes: Any) -> None:
 
 def change_row(row: StoredFile, also: Q | None = None, **changes: Any) -> None:
     guard = Q(pk=row.pk, lease=row.lease, generation=row.generation)
+    changes |= without_host(row, changes)
     if not files().filter(guard if also is None else guard & also).update(**changes):
         raise LeaseLost(f"{row} is no longer this attempt's to change")
     for name, value in changes.items():

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ..chain import Chain
 from .attempts import end, next_look
-from .rows import database, files, lease_time, stored_file_model, without
+from .rows import database, files, is_for_another, lease_time, stored_file_model, without
 
 if TYPE_CHECKING:
     from ..models import StoredFile
@@ -28,7 +28,8 @@ def claim_each(pks: Iterable[int]) -> list[StoredFile]:
     until = now + lease_time()
     with transaction.atomic(using=database()):
         found = _held(files().filter(pk__in=list(pks)))
-        rows = [row for row in found if row.due_at is not None and row.due_at <= now and not row.lease]
+        due = (row for row in found if row.due_at is not None and row.due_at <= now and not row.lease)
+        rows = [row for row in due if not is_for_another(row)]
         claimed = files().filter(pk__in=[row.pk for row in rows])
         claimed.update(lease=token, lease_until=until, attempts=1 + F("attempts"), fence=1 + F("fence"))
     for row in rows:
@@ -115,6 +116,8 @@ def record_copies(
             held = {*row.tiers, tier}
             changes = {"copied_at": now, "stale": without(row.stale, tier), **facts}
             changes["tiers"] = [name for name in chain.names if name in held]
+            if row.for_host is not None and chain[tier].shared:
+                changes["for_host"] = None  # as in record_copy
             _set(row, changes)
             changes |= _settled(chain, row, now, was_requested=requested[row.pk])
             _set(row, changes)

@@ -12,8 +12,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from .. import conf
-from ..chain import Chain
+from ..chain import Chain, chains
 from ..turns import in_turn
+from .hosting import without_clearings
 from .rows import files, lease_time, stored_file_model
 
 if TYPE_CHECKING:
@@ -96,15 +97,24 @@ def due(now: datetime, chain: str | None = None) -> QuerySet[StoredFile]:
 
 
 def due_ids(
-    now: datetime, count: int, chain: str | None = None, *, passed: Collection[int] = frozenset()
+    now: datetime,
+    count: int,
+    chain: str | None = None,
+    *,
+    passed: Collection[int] = frozenset(),
+    of_hosts: Q | None = None,
 ) -> list[int]:
-    """Return keys of due rows, ``count`` at most: chains take turns and share the count; ``passed`` are left out."""
+    """Return keys of due rows, ``count`` at most: chains take turns and share the count; ``passed`` are left out.
+
+    ``of_hosts`` says which rows are meant of chains whose first tier is each host's own.
+    """
     hungry = aliases() if chain is None else [chain]
+    own = {} if of_hosts is None else {chain.alias: of_hosts for chain in chains.with_own_tiers()}
     found: dict[str, list[tuple[datetime, int]]] = {}
     share, left = 0, count
     while hungry and left > 0:  # what some do not need is shared out among the others
         share -= -left // len(hungry)
-        found |= {alias: _longest_due(now, share, alias, passed) for alias in hungry}
+        found |= {alias: _longest_due(now, share, alias, passed, own.get(alias)) for alias in hungry}
         hungry = [alias for alias in hungry if len(found[alias]) == share]
         left = count - sum(map(len, found.values()))
     # Whose file is owed longest begins.
@@ -112,9 +122,10 @@ def due_ids(
 
 
 def _longest_due(
-    now: datetime, count: int, chain: str, passed: Collection[int]
+    now: datetime, count: int, chain: str, passed: Collection[int], of_hosts: Q | None
 ) -> list[tuple[datetime, int]]:
-    rows: QuerySet[Any, tuple[datetime, int]] = due(now, chain).values_list("due_at", "pk")  # type: ignore[assignment]
+    owed = due(now, chain) if of_hosts is None else due(now, chain).filter(of_hosts)
+    rows: QuerySet[Any, tuple[datetime, int]] = owed.values_list("due_at", "pk")  # type: ignore[assignment]
     found = list(rows[:count])
     if any(pk in passed for _, pk in found):  # those that were passed and are due again come last
         found = [row for row in rows[: count + len(passed)] if row[1] not in passed][:count]
@@ -157,7 +168,7 @@ def _gone() -> Q:
 def first_tier_bytes(chain: Chain) -> int:
     """Return how many bytes lie on the chain's first tier, or were called back to it, but for those about to leave."""
     is_coming = Q(state="pending", crowded_out=False, called_back_at__isnull=False)
-    held = files().filter(Q(tiers__0=chain.first.name) | is_coming, chain=chain.alias)
+    held = _of_own_host(chain, files().filter(Q(tiers__0=chain.first.name) | is_coming, chain=chain.alias))
     staying = held.exclude(state="deleted").exclude(crowded_out=True, state="pending")
     return staying.aggregate(bytes=Sum("size"))["bytes"] or 0
 
@@ -175,7 +186,13 @@ def longest_unused(chain: Chain) -> Iterator[StoredFile]:
 
 def _on_first_tier(chain: Chain) -> QuerySet[StoredFile]:
     # Tiers are kept in the chain's order.
-    return files().filter(chain=chain.alias, tiers__0=chain.first.name).exclude(state="deleted")
+    held = files().filter(chain=chain.alias, tiers__0=chain.first.name).exclude(state="deleted")
+    return _of_own_host(chain, held)
+
+
+def _of_own_host(chain: Chain, rows: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
+    """Leave out what lies on other hosts' disks, where the first tier is each host's own."""
+    return rows if chain.own is None else rows.filter(host=conf.host())
 
 
 def failed(*, waiting: bool = False) -> QuerySet[StoredFile]:
@@ -192,5 +209,7 @@ def tombstones(
 ) -> Iterator[QuerySet[StoredFile]]:
     """Yield, for each chain, the rows of files deleted so many days ago (HISTORY) of which nothing is left."""
     before = now - timedelta(days=conf.get("HISTORY") if days is None else days)
+    own = {chain.alias for chain in chains.with_own_tiers()}
     for chain in of_chains:
-        yield files().filter(_gone(), saved_at__lt=before, chain=chain)
+        old = files().filter(_gone(), saved_at__lt=before, chain=chain)
+        yield without_clearings(old) if chain in own else old

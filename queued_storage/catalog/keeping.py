@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils import timezone
 
+from .. import conf
 from ..chain import Chain
 from ..exceptions import NameTaken
 from .finding import holds
+from .hosting import hosted, moved
 from .losing import with_loser
 from .rows import Saved, database, files, is_doubted, lock_row, locked, stored_file_model
 
@@ -166,7 +168,7 @@ def replace(row: StoredFile, chain: Chain, saved: Saved) -> StoredFile:
     """Write the next generation of a name whose content the first tier overwrites; call it inside ``reserved``."""
     stale = tuple(name for name in dict.fromkeys([*row.tiers, *row.stale]) if name not in saved.tiers)
     saved = dataclasses.replace(saved, requested=row.requested and row.is_live, stale=stale)
-    return _begin_generation(row, _facts(chain, saved))
+    return _begin_generation(row, moved(chain, row, _facts(chain, saved)))
 
 
 def _begin_generation(row: StoredFile, facts: dict[str, Any]) -> StoredFile:
@@ -180,13 +182,15 @@ def _begin_generation(row: StoredFile, facts: dict[str, Any]) -> StoredFile:
 
 def _facts(chain: Chain, saved: Saved) -> dict[str, Any]:
     row = _new_row(chain, saved)
-    return {name: getattr(row, name) for name in (*_told(saved), "saved_at", "state", "due_at")}
+    return {name: getattr(row, name) for name in (*_told(chain, saved), "saved_at", "state", "due_at")}
 
 
 def _new_row(chain: Chain, saved: Saved) -> StoredFile:
     """Return the row of the file, in the state before any attempt; it is not written yet."""
     stored_file, now = stored_file_model(), timezone.now()
-    row = stored_file(chain=chain.alias, key=stored_file.key_of(saved.name), saved_at=now, **_told(saved))
+    row = stored_file(
+        chain=chain.alias, key=stored_file.key_of(saved.name), saved_at=now, **_told(chain, saved)
+    )
     row.crowded_out = _begins_below(chain, row)
     for name, value in first_state(chain, row, now).items():
         setattr(row, name, value)
@@ -203,13 +207,13 @@ def _begins_below(chain: Chain, row: StoredFile) -> bool:
         return False
 
 
-def _told(saved: Saved) -> dict[str, Any]:
+def _told(chain: Chain, saved: Saved) -> dict[str, Any]:
     return {
         "name": saved.name, "size": saved.size, "content_type": saved.content_type, "metadata": saved.metadata,
         "model": saved.model, "field": saved.field, "policy": saved.policy, "requested": saved.requested,
         "tiers": list(saved.tiers), "stale": list(saved.stale), "staged": saved.staged, "digest": saved.digest,
         "crowded_out": False, "called_back_at": None, "copied_at": None, "modified_at": None, "created_at": None,
-        "accessed_at": None, **saved.times,
+        "accessed_at": None, **saved.times, **hosted(chain, saved.tiers, saved.staged),
     }  # fmt: skip
 
 
@@ -230,7 +234,7 @@ def tombstone(chain: Chain, name: str) -> StoredFile:
     facts = {"state": "deleted", "due_at": timezone.now(), "tiers": [], "stale": writable}
     facts["saved_at"] = facts["due_at"]  # for how long the tombstone is kept goes by it
     with reserved(chain, name) as row:
-        return _begin_generation(row, facts)
+        return _begin_generation(row, moved(chain, row, facts))
 
 
 def owe_removal(chain: Chain, name: str, tier: str) -> bool:
@@ -242,7 +246,8 @@ def owe_removal(chain: Chain, name: str, tier: str) -> bool:
         if row.generation:
             return False
         row.stale, row.due_at = [tier], timezone.now()
-        row.save(update_fields=["stale", "due_at"], using=database())
+        row.host = None if chain[tier].shared else conf.host()
+        row.save(update_fields=["stale", "due_at", "host"], using=database())
         return True
 
 

@@ -83,6 +83,11 @@ def lock_row(chain: str, name: str) -> StoredFile | None:
     return named.first()
 
 
+def is_for_another(row: StoredFile) -> bool:
+    """Tell whether what is due of the file can be done on another host alone."""
+    return row.for_host is not None and row.for_host != conf.host()
+
+
 def is_doubted(row: StoredFile) -> bool:
     """Tell whether no copy was good when the file was verified, and no attempt has seen since that one is."""
     return row.last_error.startswith(NO_GOOD_COPY)

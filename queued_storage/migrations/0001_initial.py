@@ -38,6 +38,8 @@ class Migration(migrations.Migration):
                 ('stale', models.JSONField(default=list, help_text='Those that may hold other bytes by this name.', verbose_name='stale')),
                 ('staged', models.CharField(blank=True, help_text='Content of this generation that lies beside its place on the first tier, to be published.', max_length=64, verbose_name='staged')),
                 ('copied_at', models.DateTimeField(null=True, verbose_name='copied at')),
+                ('host', models.CharField(help_text='Whose own disk the first tier is on which something of the file lies.', max_length=64, null=True, verbose_name='host')),
+                ('for_host', models.CharField(help_text='The host that alone can do what is due; empty: any can.', max_length=64, null=True, verbose_name='for host')),
                 ('state', models.CharField(choices=[('pending', 'pending'), ('settled', 'settled'), ('failed', 'failed'), ('deleted', 'deleted')], default='pending', max_length=10, verbose_name='state')),
                 ('due_at', models.DateTimeField(help_text='When there is work to do; empty: none is owed.', null=True, verbose_name='due at')),
                 ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
@@ -90,6 +92,36 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'samples',
                 'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('chain', 'taken_at'), name='queued_storage_one_sample_a_minute')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Host',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=64, unique=True, verbose_name='name')),
+                ('seen_at', models.DateTimeField(help_text='When a worker last took something from its queue.', null=True, verbose_name='seen at')),
+                ('asked_at', models.DateTimeField(help_text='When it was last asked for that.', null=True, verbose_name='asked at')),
+            ],
+            options={
+                'verbose_name': 'host',
+                'verbose_name_plural': 'hosts',
+            },
+        ),
+        migrations.CreateModel(
+            name='HostClearing',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('host', models.CharField(max_length=64, verbose_name='host')),
+                ('chain', models.CharField(max_length=64, verbose_name='chain')),
+                ('key', models.CharField(editable=False, max_length=64, verbose_name='key')),
+                ('name', models.TextField(verbose_name='name')),
+                ('owed_at', models.DateTimeField(verbose_name='owed at')),
+                ('last_error', models.TextField(blank=True, verbose_name='last error')),
+            ],
+            options={
+                'verbose_name': 'clearing',
+                'verbose_name_plural': 'clearings',
+                'constraints': [models.UniqueConstraint(fields=('host', 'chain', 'key'), name='queued_storage_one_clearing_per_name')],
             },
         ),
     ]

@@ -35,11 +35,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from queued_storage import batch, catalog, causes, dispatch, neighbours, operations
+from queued_storage import batch, catalog, causes, dispatch, hosts, neighbours, operations
 from queued_storage.backends import asked_to_transfer
 from queued_storage.brakes import Cap, TooMany
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError, WrongPlace
+from queued_storage.hosts import HostStatus
 from queued_storage.management import braking, escaping, identify, simulate, stopping, verify
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
@@ -119,12 +120,16 @@ class Command(BaseCommand):
         if options["chain"] is None:
             aliases += operations.strays()
         chains_status = [operations.status(alias, exact=options["exact"]) for alias in aliases]
+        hosts_status = hosts.status(timezone.now()) if chains.with_own_tiers() else []
         if self.json:
-            self._print_json({"chains": [status.as_dict() for status in chains_status]})
+            of_hosts = {"hosts": [asdict(status) for status in hosts_status]} if hosts_status else {}
+            self._print_json({"chains": [status.as_dict() for status in chains_status]} | of_hosts)
         else:
             for status in chains_status:
                 self._print_status(status)
-        return any(status.failed for status in chains_status)
+            for host in hosts_status:
+                self._print_host(host)
+        return any(status.failed for status in chains_status) or any(host.is_silent for host in hosts_status)
 
     def transfer(self, options: dict[str, Any]) -> bool:
         storage = asked_to_transfer(self._alias(options), options["policy"])
@@ -333,6 +338,12 @@ class Command(BaseCommand):
         self._print_tiers(status, about)
         for reason, count in status.reasons.items():
             self._line(f"  failed, {count}: {reason}")
+
+    def _print_host(self, host: HostStatus) -> None:
+        seen = "never seen" if host.seen_at is None else f"seen {timesince(host.seen_at)} ago"
+        owed = "" if host.owed_since is None else f" since {timesince(host.owed_since)}"
+        silent = "SILENT: " if host.is_silent else ""
+        self._line(f"host {host.host}: {silent}{seen}; {host.owed} wait for it alone{owed}")
 
     def _print_tiers(self, status: ChainStatus, about: str) -> None:
         table = Table("tier", "files", "bytes", box=None, pad_edge=False, padding=(0, 2, 0, 2))

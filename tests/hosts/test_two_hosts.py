@@ -1,0 +1,160 @@
+"""Two hosts as processes with roots of their own, one database, one broker, a Celery worker each on its own queue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import tier_settings
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.support.brokers import Broker
+    from tests.support.projects import Project
+    from tests.support.workers import Worker
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.storages, pytest.mark.timeout(300)]
+
+SAVE = """
+import sys
+from django.core.files.base import ContentFile
+from tests import celery_app
+from queued_storage.storage import tiered_storages
+print(tiered_storages["media"].save(sys.argv[1], ContentFile(sys.argv[2].encode())))
+"""
+READ = """
+import sys
+from queued_storage.exceptions import OnAnotherHost
+from queued_storage.storage import tiered_storages
+try:
+    print("read", tiered_storages["media"].open(sys.argv[1]).read().decode())
+except OnAnotherHost as error:
+    print("on", error.host)
+except FileNotFoundError:
+    print("missing")
+"""
+DELETE = """
+import sys
+from tests import celery_app
+from queued_storage.storage import tiered_storages
+tiered_storages["media"].delete(sys.argv[1])
+"""
+
+
+SWEEP = """
+from tests import celery_app
+from queued_storage import dispatch
+dispatch.sweep()
+"""
+
+
+class TwoHosts:
+    def __init__(self, new_project: Callable[..., Project], broker: Broker, folder: Path, s3: Any) -> None:
+        self.queue = broker.queue
+        self.folder = folder
+        self.projects: dict[str, Project] = {}
+        database = None
+        for host in ("web1", "web2"):
+            options = {"location": str(folder / host), "base_url": "/media/"}
+            tiers = {
+                "disk": {
+                    "BACKEND": "django.core.files.storage.FileSystemStorage",
+                    "OPTIONS": options,
+                    "SHARED": False,
+                },
+                "s3": s3,
+            }
+            settings = {
+                "QUEUED_STORAGE_HOST": host,
+                "QUEUED_STORAGE_HOST_SILENT": 2,
+                "QUEUED_STORAGE_TIERS": {"media": {"TIERS": tiers, "POLICY": "transfer-and-delete"}},
+            }
+            if database is None:
+                project = new_project("sqlite", **broker.settings, **settings)
+                database = project.settings["DATABASES"]
+                project.manage("migrate", "--verbosity=0")
+            else:
+                project = new_project(DATABASES=database, **broker.settings, **settings)
+            self.projects[host] = project
+
+    def worker(self, host: str, *, of_all: bool = False) -> Worker:
+        queues = f"{self.queue}.{host}" + (f",{self.queue}" if of_all else "")
+        return self.projects[host].start_worker(arguments=("--queues", queues))
+
+    def save(self, host: str, name: str, content: str) -> str:
+        return self.projects[host].python(SAVE, name, content).strip()
+
+    def read(self, host: str, name: str) -> str:
+        return self.projects[host].python(READ, name).strip()
+
+    def delete(self, host: str, name: str) -> None:
+        self.projects[host].python(DELETE, name)
+
+    def status(self, host: str) -> dict[str, dict[str, Any]]:
+        told = self.projects[host].manage("tiers", "status", "--json", check=False)
+        return {each["host"]: each for each in json.loads(told.stdout)["hosts"]}
+
+    def sweep(self, host: str) -> None:
+        self.projects[host].python(SWEEP)
+
+    def has(self, host: str, name: str) -> bool:
+        return (self.folder / host / name).exists()
+
+
+@pytest.fixture
+def two(broker: Broker, _new_project: Any, tmp_path: Path) -> TwoHosts:
+    return TwoHosts(_new_project, broker, tmp_path / "disks", tier_settings("vault", "disk", tmp_path))
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq", "filesystem"], indirect=True)
+def test_life_of_files_on_two_hosts(two: TwoHosts) -> None:
+    # One host saves; nobody works. The other knows where it is, and its own worker cannot move it.
+    assert two.save("web1", "a.txt", "of web1") == "a.txt"
+    assert two.read("web2", "a.txt") == "on web1"
+    other = two.worker("web2", of_all=True)
+    two.sweep("web2")
+    assert two.save("web2", "b.txt", "of web2") == "b.txt"
+    wait_until(lambda: two.read("web1", "b.txt") == "read of web2", "web2's worker moves web2's file")
+    assert two.read("web2", "a.txt") == "on web1"
+
+    # Nothing was heard of web1, and work waits for it.
+    status = wait_until(
+        lambda: (told := two.status("web2"))["web1"]["is_silent"] and told, "web1 is told to be silent"
+    )
+    assert (status["web1"]["owed"], status["web2"]["is_silent"]) == (1, False)
+    told = two.projects["web2"].manage("tiers", "status", check=False)
+    assert told.returncode == 2
+    assert "host web1: SILENT" in told.stdout
+
+    # Deleted from web2, it is gone for both at once; its bytes wait for web1.
+    assert two.save("web1", "c.txt", "also of web1") == "c.txt"
+    two.delete("web2", "a.txt")
+    assert {two.read(host, "a.txt") for host in ("web1", "web2")} == {"missing"}
+    assert two.has("web1", "a.txt")
+
+    # It comes back, and all is settled.
+    worker = two.worker("web1")
+    wait_until(lambda: not two.has("web1", "a.txt"), "web1 clears what web2 deleted")
+    wait_until(lambda: two.read("web2", "c.txt") == "read also of web1", "web1's worker moves its file")
+    assert not two.has("web1", "c.txt")
+    status = two.status("web2")
+    assert (status["web1"]["is_silent"], status["web1"]["owed"]) == (False, 0)
+
+    # Dead again, and alive again: what came in between is done.
+    worker.kill()
+    two.save("web1", "d.txt", "late")
+    two.sweep("web2")
+    assert two.read("web2", "d.txt") == "on web1"
+    two.worker("web1")
+    wait_until(lambda: two.read("web2", "d.txt") == "read late", "web1 moves what was saved meanwhile")
+    other.stop()
+
+
+@pytest.mark.parametrize("broker", ["filesystem"], indirect=True)
+def test_worker_that_does_not_listen_to_its_hosts_queue_says_so(two: TwoHosts) -> None:
+    worker = two.projects["web1"].start_worker()
+    worker.wait_for_line(rf"no_host_queue check=queued_storage\.W009 host=web1 queue={two.queue}\.web1")
