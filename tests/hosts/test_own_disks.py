@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from queued_storage import batch, catalog, dispatch
+from queued_storage import batch, catalog, dispatch, identity
 from queued_storage import hosts as own_hosts
-from queued_storage.exceptions import ChainUnavailable, OnAnotherHost
+from queued_storage.exceptions import ChainUnavailable, OnAnotherHost, WrongPlace
 from queued_storage.leftovers import find as find_leftovers
 from queued_storage.looking import Looker
 from queued_storage.models import Host, HostClearing, StoredFile
+from queued_storage.names import IDENTITY
 from queued_storage.uncatalogued import Walk
 from queued_storage.verifying import Options, Verification
 
@@ -520,3 +521,35 @@ def test_chain_without_such_a_tier_asks_nothing_of_hosts(make_chain: Any, settin
     assert '"host"' not in insert
     assert (row().host, row().for_host) == (None, None)
     assert storage.chain.disk is not None, "a glance at the disk still answers reads"
+
+
+# ---- each host's disk is known by a file of its own ----
+
+
+def identified(hosts: Hosts, host: str) -> list[str]:
+    with hosts.on(host) as storage:
+        return [done.result for done in identity.identify(storage.chain)]
+
+
+def test_each_host_identifies_its_own_disk(hosts: Hosts) -> None:
+    hosts.disk = {"IDENTITY": True}
+    assert identified(hosts, "web1") == identified(hosts, "web2") == ["written"]
+    assert identified(hosts, "web1") == ["known"]
+    hosts.save("web1", "a.txt")
+    with hosts.on("web2") as storage:
+        storage.delete("a.txt")
+    (hosts.root("web1") / IDENTITY).rename(hosts.folder / "away")
+    hosts.work("web1")
+    assert "identity" in HostClearing.objects.get().last_error
+    assert hosts.has("web1", "a.txt")
+    (hosts.folder / "away").rename(hosts.root("web1") / IDENTITY)
+    hosts.work("web1")
+    assert not hosts.has("web1", "a.txt")
+
+
+def test_disk_that_two_hosts_mount_is_refused(hosts: Hosts) -> None:
+    hosts.disk = {"IDENTITY": True}
+    identified(hosts, "web1")
+    hosts.root("web2").symlink_to(hosts.root("web1"))
+    with pytest.raises(WrongPlace, match="SHARED"):
+        identified(hosts, "web2")
