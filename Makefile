@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 SERVE ?=
+FOLDER ?= screenshots
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -28,7 +29,7 @@ help:
 	@echo "make mutations     sabotage the package in small ways, one at a time, and see that the tests notice (minutes)"
 	@echo "make lint          style, types, direction of imports, missing migrations"
 	@echo "make docs          build the documentation in docs/_build/html; a warning is an error"
-	@echo "make screenshots   picture the admin in Chromium, light and dark, for the documentation, and see that it can be read"
+	@echo "make screenshots   picture the admin in Chromium for the documentation; visit the example there, with axe-core (minutes)"
 	@echo "make format        put the code into shape"
 	@echo "make clean         remove what the other targets made"
 
@@ -77,6 +78,8 @@ docs: $(INSTALLED)-docs
 
 screenshots: $(INSTALLED)-test $(INSTALLED)-screenshots
 	$(PY) -m tests.screenshots $(ARGS)
+	$(PY) -m tests.visit $(FOLDER)
+
 
 format: $(INSTALLED)-lint
 	$(BIN)/ruff check --fix .

@@ -71,7 +71,7 @@ def show(data: Path, children: Children, server: S3Server, site: Site, pictures:
     """Upload, move, read back, report."""
     digests = {f"originals/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
     early, late = pictures[: -2 * PER_REQUEST], pictures[-2 * PER_REQUEST :]
-    media = data / "media"
+    media = data / "media" / "pictures"
 
     step("Upload", "through the form. No worker runs yet: the disk alone acknowledges.")
     report_upload(early, upload(site, early))
@@ -144,8 +144,11 @@ def serve(children: Children, site: Site) -> None:
     """Leave the site running until Ctrl-C."""
     os.environ["DJANGO_SUPERUSER_PASSWORD"] = password = secrets.token_urlsafe(9)
     manage("createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.invalid")
-    console.print(f"\nThe album goes on at [bold]{site.address}[/]")
-    console.print(f"Admin, with the catalog: [bold]{site.address}admin/[/]  user demo, password {password}")
+    manage("paint_film")
+    console.print(f"\nThe album goes on at [bold]{site.address}[/]  user demo, password {password}")
+    console.print(f"A film, on its way: [bold]{site.address}films/[/]")
+    console.print(f"Where everything lies: [bold]{site.address}placement/[/]")
+    console.print(f"Admin, with the catalog: [bold]{site.address}admin/[/]")
     console.print("Ctrl-C ends it.")
     try:
         while True:

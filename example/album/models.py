@@ -9,16 +9,18 @@ from django.urls import reverse
 
 from queued_storage.fields import QueuedImageField
 
+CHAIN = "media"
+
 
 class Photo(models.Model):
     title = models.CharField(max_length=200)
     # Under the chain's own policy, "transfer-and-delete": moved to S3, and gone from the disk then.
     image = QueuedImageField(
-        storage="media", upload_to="originals", width_field="width", height_field="height", max_length=255
+        storage=CHAIN, upload_to="originals", width_field="width", height_field="height", max_length=255
     )
     # Small and often asked for: a copy goes to S3, the disk goes on serving it.
     thumbnail = QueuedImageField(
-        storage="media", policy="transfer", upload_to="thumbnails", max_length=255, editable=False
+        storage=CHAIN, policy="transfer", upload_to="thumbnails", max_length=255, editable=False
     )
     # Known from the upload on; without these columns every page would open each picture to measure it.
     width = models.PositiveIntegerField(editable=False)

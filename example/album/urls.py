@@ -8,8 +8,6 @@ urlpatterns = [
     path("upload/", views.UploadView.as_view(), name="upload"),
     path("places.json", views.places_json, name="places"),
     path("photo/<int:pk>/", views.PhotoView.as_view(), name="photo"),
-    path("photo/<int:pk>/original/", views.original, name="original"),
-    path("photo/<int:pk>/at-tier/", views.at_tier, name="at-tier"),
     path("photo/<int:pk>/transfer/", views.transfer, name="transfer"),
     path("photo/<int:pk>/delete/", views.delete, name="delete"),
 ]

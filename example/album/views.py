@@ -6,17 +6,17 @@ from typing import Any
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views import View
 from django.views.decorators.http import require_POST, require_safe
 from django.views.generic import DetailView, ListView
-
-from queued_storage.exceptions import ChainUnavailable
+from placement.places import put_places
 
 from .forms import ACCEPTED, MAX_BYTES, PhotoForm, UploadForm
-from .models import Photo
-from .places import put_places
+from .models import CHAIN, Photo
+
+FILES = ("image", "thumbnail")
 
 
 class AlbumView(ListView):
@@ -26,8 +26,19 @@ class AlbumView(ListView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        context["photos"] = put_places(context["page_obj"])
-        return context
+        photos = put_places(context["page_obj"], CHAIN, *FILES)
+        return context | {"photos": photos, "summary": summary(photos)}
+
+
+def summary(photos: Sequence[Photo]) -> dict[str, int]:
+    """Count, for the bar above the pictures, from where they are read and what is under way."""
+    shown = [photo.places["image"] for photo in photos]
+    return {
+        "disk": sum(place.tier == "disk" for place in shown),
+        "s3": sum(place.tier == "s3" for place in shown),
+        "pending": sum(place.state == "pending" for place in shown),
+        "failed": sum(place.state == "failed" for place in shown),
+    }
 
 
 class PhotoView(DetailView):
@@ -35,7 +46,7 @@ class PhotoView(DetailView):
     template_name = "album/photo.html"
 
     def get_object(self, queryset: Any = None) -> Photo:
-        return put_places([super().get_object(queryset)])[0]
+        return put_places([super().get_object(queryset)], CHAIN, *FILES)[0]
 
 
 class UploadView(View):
@@ -78,29 +89,6 @@ def reason(form: PhotoForm, upload: UploadedFile) -> str:
 
 
 @require_safe
-def original(request: HttpRequest, pk: int) -> HttpResponse | FileResponse:
-    """Hand out the picture from the tier that has it, also while it moves.
-
-    A file that was opened reads on to its end, even if its tier gives it up meanwhile. A busy site would rather
-    redirect to ``photo.image.url`` once the picture is on S3, and let the browser fetch it there.
-    """
-    photo = get_object_or_404(Photo, pk=pk)
-    try:
-        file = photo.image.storage.open(photo.image.name)
-    except FileNotFoundError as error:
-        raise Http404(f"The file of “{photo}” is gone.") from error
-    except ChainUnavailable:  # the tier that has it is down; it is not lost
-        return HttpResponse("Not to be had just now.", status=503, headers={"Retry-After": "30"})
-    return FileResponse(file, filename=photo.image.name)
-
-
-@require_safe
-def at_tier(request: HttpRequest, pk: int) -> HttpResponse:
-    """Redirect to the picture's own address at its tier: asked for now, since it changes with a move."""
-    return redirect(get_object_or_404(Photo, pk=pk).image.url)
-
-
-@require_safe
 def places_json(request: HttpRequest) -> JsonResponse:
     """Tell where pictures are: those asked for by ?id=1&id=2, or all."""
     photos = Photo.objects.all()
@@ -110,10 +98,10 @@ def places_json(request: HttpRequest) -> JsonResponse:
         {
             "id": photo.pk,
             "name": photo.image.name,
-            "image": photo.place.as_json(),
-            "thumbnail": photo.thumbnail_place.as_json(),
+            "url": photo.image.url,
+            **{field: photo.places[field].as_json() for field in FILES},
         }
-        for photo in put_places(photos)
+        for photo in put_places(photos, CHAIN, *FILES)
     ]
     return JsonResponse({"photos": answer}, headers={"Cache-Control": "no-store"})
 

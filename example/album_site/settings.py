@@ -1,75 +1,96 @@
-"""Settings of the album: SQLite, a Celery broker in a folder, pictures on disk and then in S3.
+"""Settings of the site. ALBUM_STACK=servers has it run on PostgreSQL and Redis; without, it needs no server but S3.
 
-Where things lie comes from the environment, so that the demo can run on a scratch folder and its own S3 server.
+Where S3 is comes from the environment too, so that the demo can run on a scratch folder and its own S3 server.
 """
 
 import os
-from pathlib import Path
+from typing import Any
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(os.environ.get("ALBUM_DATA", BASE_DIR / "data")).resolve()
-BROKER_DIR = DATA_DIR / "broker"
-MEDIA_ROOT = DATA_DIR / "media"
+from django.core.exceptions import ImproperlyConfigured
 
-for folder in (BROKER_DIR / "queue", BROKER_DIR / "control", MEDIA_ROOT):
-    folder.mkdir(parents=True, exist_ok=True)
+match STACK := os.environ.get("ALBUM_STACK", "embedded"):
+    case "embedded":
+        from .stacks.embedded import *  # noqa: F403
+        from .stacks.embedded import DATA_DIR
+    case "servers":
+        from .stacks.servers import *  # noqa: F403
+        from .stacks.servers import DATA_DIR
+    case _:
+        raise ImproperlyConfigured(f"ALBUM_STACK={STACK} is not known; write embedded or servers.")
 
 # ---- the part that is about queued storage ----
 
-QUEUED_STORAGE_TIERS = {
-    "media": {
-        "TIERS": {
-            # Uploads are saved here, and acknowledged at the speed of a local disk.
-            "disk": {
-                "BACKEND": "django.core.files.storage.FileSystemStorage",
-                "OPTIONS": {"location": MEDIA_ROOT, "base_url": "/media/"},
-            },
-            # A Celery worker brings them here.
-            "s3": {
-                "BACKEND": "storages.backends.s3.S3Storage",
-                "OPTIONS": {
-                    "bucket_name": os.environ.get("ALBUM_S3_BUCKET", "album"),
-                    "endpoint_url": os.environ.get("ALBUM_S3_ENDPOINT"),  # None: Amazon's own
-                    "region_name": os.environ.get("ALBUM_S3_REGION", "us-east-1"),
-                    "access_key": os.environ.get("ALBUM_S3_ACCESS_KEY"),
-                    "secret_key": os.environ.get("ALBUM_S3_SECRET_KEY"),
-                    "addressing_style": "path",
-                    "signature_version": "s3v4",
-                    "querystring_expire": 600,
-                },
-                # Only this album writes to the bucket: no look-up there is needed to find a free name.
-                "EXCLUSIVE": True,
-            },
+
+def disk_tier(folder: str) -> dict[str, Any]:
+    """Uploads are saved here, and acknowledged at the speed of a local disk."""
+    return {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": DATA_DIR / "media" / folder},
+    }
+
+
+def s3_tier(folder: str) -> dict[str, Any]:
+    """A Celery worker brings the files here: to a bucket that the chains share, each below a prefix of its own."""
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": os.environ.get("ALBUM_S3_BUCKET", "album"),
+            "location": folder,
+            "endpoint_url": os.environ.get("ALBUM_S3_ENDPOINT"),  # None: Amazon's own
+            "region_name": os.environ.get("ALBUM_S3_REGION", "us-east-1"),
+            "access_key": os.environ.get("ALBUM_S3_ACCESS_KEY"),
+            "secret_key": os.environ.get("ALBUM_S3_SECRET_KEY"),
+            "addressing_style": "path",
+            "signature_version": "s3v4",
         },
+        # Only this site writes there: no look-up is needed to find a free name.
+        "EXCLUSIVE": True,
+    }
+
+
+QUEUED_STORAGE_TIERS = {
+    # Pictures, for everybody. One URL for a file's whole life, /files/media/…, which the include in urls.py answers.
+    "media": {
+        "TIERS": {"disk": disk_tier("pictures"), "s3": s3_tier("pictures")},
         # What a field says itself wins: see album/models.py.
         "POLICY": "transfer-and-delete",
+        "URLS": "stable",
+        # Django sends the bytes, from whichever tier. Where S3 can be reached by browsers, "redirect" is cheaper; where
+        # nginx stands in front, "x-accel-redirect" for the disk.
+        "SERVE": "stream",
+    },
+    # Films, for everybody: the same URL answers ranges from the disk and from S3, so a player may seek all the time.
+    "films": {
+        "TIERS": {"disk": disk_tier("films"), "s3": s3_tier("films")},
+        "POLICY": "transfer-and-delete",
+        "URLS": "stable",
+        "SERVE": "stream",
+    },
+    # Documents, for their owners: a URL opens nothing unless it is signed, and the signature runs out.
+    "documents": {
+        "TIERS": {"disk": disk_tier("documents"), "s3": s3_tier("documents")},
+        "POLICY": "transfer-and-delete",
+        "URLS": "stable",
+        "PRIVATE": True,
+        "LINK_LIFETIME": "PT1M",  # of the links that the site itself opens; those to share say theirs
     },
 }
 QUEUED_STORAGE_RETRIES = 8
 QUEUED_STORAGE_RETRY_DELAY = 2  # seconds, doubling: short, for one is watching
 QUEUED_STORAGE_SWEEP_INTERVAL = 15
 
-CELERY_BROKER_URL = "filesystem://localhost/"
-CELERY_BROKER_TRANSPORT = "album_site.broker:Transport"  # kombu's, mended
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # The same folder in both directions: the site writes messages, the worker takes them.
-    "data_folder_in": str(BROKER_DIR / "queue"),
-    "data_folder_out": str(BROKER_DIR / "queue"),
-    "control_folder": str(BROKER_DIR / "control"),
-    "polling_interval": 0.2,
-}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_TIMEZONE = "UTC"
 
 # ---- an ordinary Django project ----
 
-SECRET_KEY = os.environ.get("ALBUM_SECRET_KEY", "of-the-example-only")
-DEBUG = True
-ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-
 INSTALLED_APPS = [
+    "album_site",  # before the admin, whose templates it goes before
     "album",
+    "films",
+    "documents",
+    "placement",
     "queued_storage",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -80,6 +101,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    *(["whitenoise.middleware.WhiteNoiseMiddleware"] if STACK == "servers" else []),
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -102,25 +124,11 @@ TEMPLATES = [
         },
     },
 ]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA_DIR / "album.sqlite3",
-        # Site and worker write to one file: let them queue for the lock at the start of a transaction.
-        "OPTIONS": {
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    },
-}
-CACHES = {
-    # In a folder, for the site and the worker to share.
-    "default": {
-        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        "LOCATION": DATA_DIR / "cache",
-    },
-}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "album:album"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"
@@ -128,7 +136,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-MEDIA_URL = "/media/"
 
 LOGGING = {
     "version": 1,

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .processes import Children, DemoFailure, free_ports
 
 BUCKET = "album"
+PREFIX = "pictures/"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class S3Server:
         )
 
     def files(self) -> dict[str, int]:
-        """List the bucket: names and sizes, as the server itself tells them."""
-        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-        return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+        """List the album's part of the bucket: names and sizes, as the server itself tells them."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=PREFIX)
+        items = (item for page in pages for item in page.get("Contents", []))
+        return {item["Key"].removeprefix(PREFIX): item["Size"] for item in items}
 
 
 def start_s3(children: Children) -> S3Server:

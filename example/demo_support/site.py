@@ -52,7 +52,7 @@ class Site:
     def digest(self, photo: Photo) -> str:
         """Read a picture to its end, and answer its SHA-256."""
         digest = hashlib.sha256()
-        with self._get(f"photo/{photo['id']}/original/", stream=True) as answer:
+        with self._get(photo["url"].lstrip("/"), stream=True) as answer:
             for chunk in answer.iter_content(1 << 18):
                 digest.update(chunk)
         return digest.hexdigest()

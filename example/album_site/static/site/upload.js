@@ -8,7 +8,7 @@ const list = form.querySelector("[data-chosen]");
 const total = form.querySelector("[data-total]");
 const send = form.querySelector("[data-send]");
 const maxBytes = Number(form.dataset.maxBytes);
-const accepted = form.dataset.accepted.split(",");
+const accepted = form.dataset.accepted?.split(","); // none: any type is taken
 
 function readableSize(bytes) {
   const units = ["bytes", "KB", "MB", "GB"];
@@ -17,7 +17,7 @@ function readableSize(bytes) {
 }
 
 function problem(file) {
-  if (!accepted.includes(file.type)) return "not a picture of these formats";
+  if (accepted && !accepted.includes(file.type)) return "not of these formats";
   if (file.size > maxBytes) return "too large";
   return "";
 }
@@ -30,7 +30,7 @@ function element(tag, properties, ...children) {
 
 function row(file) {
   const wrong = problem(file);
-  const picture = wrong
+  const picture = wrong || !file.type.startsWith("image/")
     ? element("span", { className: "nothing" })
     : element("img", { src: URL.createObjectURL(file), alt: "", onload: (event) => URL.revokeObjectURL(event.target.src) });
   const size = element("small", {}, wrong ? `${readableSize(file.size)} · ${wrong}` : readableSize(file.size));
@@ -46,7 +46,8 @@ function showChosen() {
 
 function addFiles(dropped) {
   const together = new DataTransfer();
-  for (const file of [...input.files, ...dropped]) together.items.add(file);
+  const kept = input.multiple ? [...input.files, ...dropped] : [...dropped].slice(0, 1);
+  for (const file of kept) together.items.add(file);
   input.files = together.files;
   showChosen();
 }

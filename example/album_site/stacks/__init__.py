@@ -1,0 +1,1 @@
+"""What stands behind the site: ALBUM_STACK names the module of this folder that says so."""
