@@ -80,7 +80,6 @@ screenshots: $(INSTALLED)-test $(INSTALLED)-screenshots
 	$(PY) -m tests.screenshots $(ARGS)
 	$(PY) -m tests.visit $(FOLDER)
 
-
 format: $(INSTALLED)-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
