@@ -8,4 +8,4 @@ class QueuedStorageAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, conf  # noqa: F401 - registers the checks, and the defaults of the settings
+        from . import checks, conf, database_checks  # noqa: F401 - registers the checks, and the defaults of the settings

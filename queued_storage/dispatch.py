@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import catalog, conf, hooks, hosts, logs, sampling, watermarks
+from . import applied, catalog, conf, hooks, hosts, logs, sampling, watermarks
 from .chain import chains
 from .reconcile import reconcile
 from .turns import by_turns
@@ -106,6 +106,7 @@ def sweep(chain: str | None = None) -> int:
     """
     for alias in chains:
         if chain in (None, alias):
+            applied.note(chains[alias])
             watermarks.relieve(chains[alias])
     now, own = timezone.now(), chains.with_own_tiers()
     # What a host alone can do, it sends itself on its way, when it shows the sign of life that it is asked for.

@@ -79,6 +79,11 @@ class TieredStorage(Storage):
         return chains[self.alias]
 
     @property
+    def own_policy(self) -> str | None:
+        """The name of the policy that was given beside the chain's; None where files follow the chain's own."""
+        return self._policy
+
+    @property
     def policy(self) -> str | None:
         """The name of the policy: None without one, "" for one that the chain's settings write out."""
         return self.chain.policy_name if self._policy is None else self._policy

@@ -76,7 +76,7 @@ class TestCommands:
 
     def test_drain_ends_at_so_many_bytes(self, owed: Any) -> None:
         assert tiers("drain", "--max-bytes", "12") == {"worked_on": 2, "settled": 2, "capped": True}
-        assert tiers("drain", "--max-bytes", "1K") == {"worked_on": 3, "settled": 3}
+        assert tiers("drain", "--max-bytes", "1kB") == {"worked_on": 3, "settled": 3}
 
     def test_drain_ends_at_so_many_files(self, owed: Any) -> None:
         assert tiers("drain", "--max-files", "4")["worked_on"] == 4
@@ -96,7 +96,7 @@ class TestCommands:
         report = tiers("transfer", "--max-files", "2")
         assert (report["asked"], report["settled"], report["pending"]) == (4, 2, 2)
         tiers("drain")
-        assert tiers("transfer", "--max-bytes", "1G")["asked"] == 5
+        assert tiers("transfer", "--max-bytes", "1GB")["asked"] == 5
 
     def left(self, folder: Path, count: int) -> list[Path]:
         folder.mkdir(exist_ok=True)

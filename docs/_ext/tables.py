@@ -107,6 +107,17 @@ CHECKS = {
         "worker does not listen to its host's own queue.",
         "Start at least one worker on each host with ``--queues`` and the name of that queue.",
     ),
+    "W011": (
+        "The tiers or policies of a chain are others than those that ``tiers apply`` applied last (or that were there "
+        "first). Told by ``migrate`` and ``check --database default``.",
+        "``tiers plan`` says what that means for the files that are there, ``tiers apply`` has it done: see "
+        ":doc:`/howto/change-your-chain`.",
+    ),
+    "W012": (
+        "A tier has ``IDENTITY``, and nobody has written its file yet. Told by ``migrate`` and ``check --database "
+        "default``.",
+        "Look that it is the right place, and run ``tiers identify``: see :doc:`/howto/identify-your-tiers`.",
+    ),
 }
 
 #: What each signal adds to ``file``, ``name``, ``chain``, ``model``, ``field`` and ``instance``.

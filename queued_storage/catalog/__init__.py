@@ -76,6 +76,7 @@ from .keeping import (
 from .losing import has_lost_older, may_write
 from .rows import NO_GOOD_COPY, Saved, database, files, in_transaction, is_doubted, locked
 from .samples import Counted, add_samples, copied_between, drop_samples, newest, samples, work_since
+from .waking import have_follow, look_again, wake
 
 __all__ = [
     "MAX_CROWDED_OUT",
@@ -117,6 +118,7 @@ __all__ = [
     "first_tier_bytes",
     "give_back_each",
     "has_lost_older",
+    "have_follow",
     "holds",
     "hosts",
     "hosts_of",
@@ -141,6 +143,7 @@ __all__ = [
     "live_after",
     "locked",
     "longest_unused",
+    "look_again",
     "make_due",
     "may_write",
     "names_elsewhere",
@@ -177,6 +180,7 @@ __all__ = [
     "touch",
     "unrecord",
     "wait",
+    "wake",
     "withdraw",
     "work_since",
 ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from queued_storage.brakes import Cap
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
+from .simulate import size
 
 
 def add_share(parser: ArgumentParser, default: float, what: str) -> None:
@@ -34,9 +32,9 @@ def add_caps(parser: ArgumentParser, what: str, *files: str) -> None:
     )
     parser.add_argument(
         "--max-bytes",
-        type=_size,
+        type=size,
         metavar="BYTES",
-        help=f"{what} so many bytes at most, and stop: 500M, 20G; one file in any case",
+        help=f"{what} so many bytes at most, and stop: 500MB, 20GB; one file in any case",
     )
 
 
@@ -58,11 +56,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError("write a whole number, 1 or more")
     return int(text)
-
-
-def _size(text: str) -> int:
-    found = _SIZE.fullmatch(text.strip())
-    size = 0 if found is None else int(float(found[1]) * _UNITS[found[2].lower()])
-    if size < 1:
-        raise ArgumentTypeError("write a number of bytes, as 500M or 20G: K, M, G and T are powers of 1,000")
-    return size

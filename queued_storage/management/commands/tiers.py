@@ -41,9 +41,10 @@ from queued_storage.brakes import Cap, TooMany
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError, WrongPlace
 from queued_storage.hosts import HostStatus
-from queued_storage.management import braking, escaping, identify, simulate, stopping, verify
+from queued_storage.management import applying, braking, escaping, identify, simulate, stopping, verify
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
+from queued_storage.planning import Plan
 from queued_storage.storage import TieredStorage
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ _TO_GO_ON = {
     "sweep": "What was handed over is on its way; run it again to hand over the rest.",
     "drain": "What was not begun is still due; run it again to go on.",
     "retry": "What was made due again is on its way; run it again for the rest.",
+    "apply": "What was made due stays due; run it again to go on where it was.",
     "gc": "What was removed is gone; run it again for the rest.",
 }
 _NOTHING_DONE = "Nothing was changed; run it again to see the whole."
@@ -254,6 +256,43 @@ class Command(BaseCommand):
             return {}
         self.stderr.write("The cap of this run was reached: run it again for the rest.")
         return {"capped": True}
+
+    def plan(self, options: dict[str, Any]) -> bool:
+        plans = [applying.plan(chain, self._progress) for chain in self._with_files(options)]
+        if self.json:
+            self._print_json({"chains": [applying.as_dict(told) for told in plans]})
+        else:
+            self._print_plans(plans)
+        return any(told.has_findings or not told.is_empty for told in plans)
+
+    def apply(self, options: dict[str, Any]) -> bool:
+        reports, refusals, findings = [], [], False
+        for chain in self._with_files(options):
+            told = applying.plan(chain, self._progress)
+            if not self.json:
+                self._print_plans([told])
+            report, refusal = applying.refusal(chain, told, options, self._progress)
+            reports.append({"plan": applying.as_dict(told)} | report)
+            findings |= told.has_findings
+            if not self.json:
+                for line in applying.applied_lines(report):
+                    self._line(line)
+            if refusal:
+                refusals.append(refusal)
+                break
+        if self.json:
+            self._print_json({"chains": reports, "dry_run": options["dry_run"]})
+        if refusals:
+            raise CommandError(escaping.lines(refusals[0]))
+        return findings
+
+    def _print_plans(self, plans: Iterable[Plan]) -> None:
+        for told in plans:
+            for line in applying.plan_lines(told):
+                self._line(line)
+
+    def _with_files(self, options: dict[str, Any]) -> list[Chain]:
+        return [chains[alias] for alias in self._catalogued(options)]
 
     def identify(self, options: dict[str, Any]) -> bool:
         alias = options["chain"]
@@ -522,6 +561,23 @@ def _gc(parser: ArgumentParser) -> None:
     _dry_run(parser)
 
 
+def _plan(parser: ArgumentParser) -> None:
+    """Say what changed settings mean for the files that are there: copies, deletions and bytes on each tier.
+
+    Changes nothing. What is to be done is a finding.
+    """
+
+
+def _apply(parser: ArgumentParser) -> None:
+    """Have the files that are there follow the settings: what the plan says becomes due.
+
+    Before anything is changed, tiers with IDENTITY have to prove that they are the right ones, and too large a share of
+    deletions is refused.
+    """
+    applying.add_arguments(parser)
+    _dry_run(parser)
+
+
 def _identify(parser: ArgumentParser) -> None:
     """Write the small files that prove tiers with IDENTITY to be the right mounts and buckets.
 
@@ -552,6 +608,8 @@ _ACTIONS = {
     "retry": _retry,
     "verify": _verify,
     "gc": _gc,
+    "plan": _plan,
+    "apply": _apply,
     "identify": _identify,
     "explain": _explain,
     "simulate": _simulate,
