@@ -194,6 +194,10 @@ class CustodyError(QueuedStorageError):
     """A policy asked for what would leave a file without a verified copy."""
 
 
+class NoPath(QueuedStorageError, FileNotFoundError, NotImplementedError):
+    """``path()`` of a missing file; apps ask for that of any name to learn whether a storage has paths at all."""
+
+
 class NameTaken(QueuedStorageError):
     """Another process took the name between the look for a free one and its use."""
 

@@ -21,7 +21,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from . import catalog, held, hooks, outage, streams, traits
 from .chain import Chain
 from .continued import open_continued
-from .exceptions import ChainUnavailable, IncompleteListing, OnAnotherHost, TierUnavailable
+from .exceptions import ChainUnavailable, IncompleteListing, NoPath, OnAnotherHost, TierUnavailable
 from .names import is_own
 from .tier import Tier
 
@@ -161,7 +161,10 @@ class Reader:
         )[1]
 
     def path(self, name: str) -> str:
-        return self.place(name)[1]
+        try:
+            return self.place(name)[1]
+        except FileNotFoundError as missing:
+            raise NoPath(str(missing)) from None
 
     def place(self, name: str) -> tuple[Tier, str]:
         """Return the tier with paths that has the file, and the path; raise NotImplementedError."""
@@ -350,7 +353,8 @@ class _Search(Generic[T]):
             except TierUnavailable as error:
                 self.failures[tier.name] = error.reason
             except NotImplementedError as error:
-                self.refusal = error
+                if not traits.is_missing(error):  # as a chain's NoPath is
+                    self.refusal = error
             except Exception as error:
                 if not traits.is_missing(error):
                     raise

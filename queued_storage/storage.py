@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ from .exceptions import (
 )
 from .names import clean, is_own, visible
 from .reading import Reader, plain_disk
+from .reopening import reopenable
 from .saving import Saver, is_full_or_down
 from .schema import MAX_NAME, TIERS, did_you_mean
 from .tier import Tier
@@ -391,8 +393,11 @@ class TieredStorage(Storage):
         name = clean(name)
         if (near := plain_disk(self.chain)) is not None:
             with suppress(Exception):
-                return near.open(name, mode)
-        return self.reader.open(name, mode)
+                return self._reopenable(near.open(name, mode), name, mode)
+        return self._reopenable(self.reader.open(name, mode), name, mode)
+
+    def _reopenable(self, file: File[Any], name: str, mode: str) -> File[Any]:
+        return reopenable(file, mode, partial(self.open, name))
 
     def _open_to_write(self, name: str, mode: str) -> File[Any]:
         """Return a file that replaces the named one, or makes it, when it is closed."""

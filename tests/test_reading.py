@@ -22,7 +22,7 @@ from django.db import transaction
 
 from queued_storage import hooks, outage
 from queued_storage.direct.connections import Connections
-from queued_storage.exceptions import ChainUnavailable, IncompleteListing
+from queued_storage.exceptions import ChainUnavailable, IncompleteListing, NoPath
 
 from tests.support import faulty, pooled, recording
 
@@ -383,6 +383,13 @@ class TestPlainDisk:
         assert (chain.tier("a.txt"), chain.url("a.txt")) == ("far", "/far/a.txt")
         chain.chain["far"].storage.delete("a.txt")
         assert not chain.exists("a.txt")
+
+    def test_path_that_no_chain_of_chains_has_is_missing_from_the_outer_one(self, make_chain):
+        make_chain(["near"], policy=None, alias="inner")
+        inner = {"BACKEND": "queued_storage.storage.TieredStorage", "OPTIONS": {"alias": "inner"}}
+        outer = make_chain({"inner": inner, "far": "memory"}, policy=None)
+        with pytest.raises(NoPath, match=r"Chain 'media' has no file 'a\.txt'"):
+            outer.path("a.txt")
 
     @pytest.mark.parametrize("question", ["open", "url", "size", "tier"])
     @pytest.mark.parametrize("name", ["folder", ".", "", "a.txt/b.txt", "\0", "x" * 300])

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from queued_storage.exceptions import NoPath
+
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["queued_storage"])
 
 METHODS = [
     "open", "size", "url", "path", "get_storage", "get_accessed_time", "get_created_time", "get_modified_time",
 ]  # fmt: skip
+
+
+#: What they raise: ``path()`` is asked of any name by apps that want to know whether there are paths at all.
+MISSING = dict.fromkeys(METHODS, FileNotFoundError) | {"path": NoPath}
 
 
 def raised(storage, name):
@@ -23,7 +29,12 @@ def raised(storage, name):
 
 class TestMissing:
     def test_every_method_raises_file_not_found(self, chain):
-        assert raised(chain.storage, "folder/missing.txt") == dict.fromkeys(METHODS, FileNotFoundError)
+        assert raised(chain.storage, "folder/missing.txt") == MISSING
+
+    def test_path_says_too_that_there_is_none(self, chain):
+        for kind in (FileNotFoundError, NotImplementedError):
+            with pytest.raises(kind):
+                chain.storage.path("missing.txt")
 
     @pytest.mark.parametrize("mode", ["r", "rb", "r+", "r+b"])
     def test_open_raises_file_not_found(self, chain, mode):
@@ -33,7 +44,7 @@ class TestMissing:
     def test_deleted_file_is_missing_from_every_method(self, life):
         name = life.put("folder/a.txt")
         life.storage.delete(name)
-        assert raised(life.storage, name) == dict.fromkeys(METHODS, FileNotFoundError)
+        assert raised(life.storage, name) == MISSING
 
     def test_transfer_raises_file_not_found(self, chain):
         with pytest.raises(FileNotFoundError):

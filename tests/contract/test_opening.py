@@ -76,6 +76,18 @@ class TestReading:
             file.read()
         file.close()
 
+    def test_closed_file_can_be_opened_again(self, life):
+        """As Django's FieldFile does with the file that it keeps."""
+        file = life.storage.open(life.put("a.txt"))
+        file.close()
+        with file.open("rb") as again:
+            assert (again.read(), again.size) == (b"content", 7)
+
+    def test_opened_file_that_is_opened_again_is_at_its_start(self, life):
+        with life.storage.open(life.put("a.txt")) as file:
+            file.read()
+            assert file.open().read() == b"content"
+
     def test_two_readers_do_not_share_a_position(self, life):
         name = life.put("a.txt", LINES)
         with life.storage.open(name) as one, life.storage.open(name) as other:
@@ -104,6 +116,26 @@ class TestReadingDuringAMove:
         recording.work()
         opened.seek(2 << 20)
         assert opened.read() == self.CONTENT[2 << 20 :]
+
+
+class TestFieldFile:
+    def test_file_that_was_read_before_its_move_is_read_after_it(self, chain):
+        file = chain.storage.open(chain.storage.save("a.txt", upload(b"content")))
+        file.close()
+        recording.work()
+        with file.open() as again:
+            assert again.read() == b"content"
+
+    @pytest.mark.parametrize("mode", ["wb", "ab"])
+    def test_g4_closed_file_that_is_opened_to_write_is_written_through_the_chain(self, first_tier, mode):
+        """Django's own File would write into the tier's file in place."""
+        name = first_tier.storage.save("a.txt", upload(b"old"))
+        file = first_tier.storage.open(name)
+        file.close()
+        with file.open(mode) as again:
+            again.write(b"new")
+            assert read(first_tier.storage, name) == b"old"
+        assert read(first_tier.storage, name) == (b"new" if mode == "wb" else b"oldnew")
 
 
 class TestWriting:

@@ -57,7 +57,10 @@ def usable(service: str) -> bool:
 @functools.cache
 def why_unusable(service: str) -> str:
     """Log in for real: an empty string if that works, else the reason why not."""
-    return PROBES[service]()
+    try:
+        return PROBES[service]()
+    except ModuleNotFoundError as error:  # in an environment without the whole of the extra "test"
+        return one_line(error)
 
 
 def probe_postgresql() -> str:
