@@ -13,13 +13,14 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CREATED := $(VENV)/.python-$(VERSION)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-storages matrix test-big stateful chaos memory bench mutations lint docs screenshots format clean help python
+.PHONY: demo test test-storages test-third-party matrix test-big stateful chaos memory bench mutations lint docs screenshots format clean help python
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo          upload pictures to a small site, watch workers move them to S3 (SERVE=1 leaves it running)"
 	@echo "make test          the whole test suite (ARGS='-k name' is handed to pytest)"
 	@echo "make test-storages every storage on its real server or emulator, which this installs (minutes)"
+	@echo "make test-third-party thumbnails, Wagtail, django-filer and others on a chain, in an environment of their own (minutes)"
 	@echo "make matrix        run the conformance kit on every storage, and write the matrix of the docs"
 	@echo "make test-big      500 files of up to 20 MB through three tiers, while a reader compares them all (minutes)"
 	@echo "make chaos         thousands of files while workers, brokers and lines are killed (SEED=, FILES=, KILLS=; minutes)"
@@ -43,6 +44,9 @@ test-storages: $(INSTALLED)-test
 	tests/storages/install.sh $(PY)
 	$(PY) -m pytest -n 3 --dist worksteal -m storages $(ARGS)
 	$(PY) -m pytest -n 2 --dist loadgroup tests/storages $(ARGS)
+
+test-third-party: $(INSTALLED)-test $(INSTALLED)-lint
+	$(BIN)/tox -e third-party $(if $(ARGS),-- $(ARGS))
 
 matrix: $(INSTALLED)-test
 	tests/storages/install.sh $(PY)
@@ -70,7 +74,8 @@ lint: $(INSTALLED)-test $(INSTALLED)-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy --strict queued_storage
+	$(BIN)/mypy --strict queued_storage tests/typing
+	$(BIN)/pyright --pythonpath $(PY) tests/typing
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run
 
 docs: $(INSTALLED)-docs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from django.core.files.base import File
 from django.core.files.storage import Storage
@@ -14,6 +16,10 @@ from .exceptions import ConfigurationError
 from .prefetching import prefetch_tiers
 from .saving import saving_for
 from .storage import TieredStorage
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 
 __all__ = [
     "QueuedFieldFile",
@@ -67,19 +73,29 @@ class QueuedFileField(FileField):
 
     attr_class = QueuedFieldFile
 
+    if TYPE_CHECKING:  # what an instance has in its attribute is what FileDescriptor makes, of attr_class
+
+        @overload  # type: ignore[override]
+        def __get__(self, instance: None, owner: Any) -> FileDescriptor: ...
+        @overload
+        def __get__(self, instance: Model, owner: Any) -> QueuedFieldFile: ...
+        @overload
+        def __get__(self, instance: Any, owner: Any) -> Self: ...
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+
     def __init__(
         self,
         verbose_name: str | None = None,
         name: str | None = None,
-        upload_to: Any = "",
-        storage: Any = None,
+        upload_to: str | PathLike[str] | Callable[[Any, str], str | PathLike[str]] = "",
+        storage: str | Storage | Callable[[], Storage] | None = None,
         policy: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.chain_alias = storage if isinstance(storage, str) else None
         self.policy = policy
-        if self.chain_alias is not None:
-            storage = TieredStorage(self.chain_alias, policy)
+        if isinstance(storage, str):
+            storage = TieredStorage(storage, policy)
         super().__init__(verbose_name, name, upload_to=upload_to, storage=storage, **kwargs)
         if self.chain_alias is None and policy is not None:
             self.storage = self._with_policy(self.storage, policy)
@@ -105,6 +121,16 @@ class QueuedImageField(QueuedFileField, ImageField):
 
     attr_class = QueuedImageFieldFile
     descriptor_class = ImageField.descriptor_class
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __get__(self, instance: None, owner: Any) -> ImageFileDescriptor: ...
+        @overload
+        def __get__(self, instance: Model, owner: Any) -> QueuedImageFieldFile: ...
+        @overload
+        def __get__(self, instance: Any, owner: Any) -> Self: ...
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from django.core.exceptions import FieldError
 from django.db.models import FileField, Model, QuerySet, prefetch_related_objects
@@ -17,10 +17,15 @@ from .storage import TieredStorage
 if TYPE_CHECKING:
     from .models import StoredFile
 
-Instances = TypeVar("Instances", bound=Iterable[Any])
+AnyModel = TypeVar("AnyModel", bound=Model)
+Rows = TypeVar("Rows", bound="QuerySet[Any, Any] | Sequence[Any]")
 
 
-def prefetch_tiers(instances: Instances, *lookups: str) -> Instances | list[Any]:
+@overload
+def prefetch_tiers(instances: Rows, *lookups: str) -> Rows: ...
+@overload
+def prefetch_tiers(instances: Iterable[AnyModel], *lookups: str) -> list[AnyModel]: ...
+def prefetch_tiers(instances: Any, *lookups: str) -> Any:
     """Look up in the catalog, with one query for each chain, where the files of all these instances lie.
 
     ``instances`` is a queryset, which is evaluated, a page, a list or any other iterable; it is returned, as a list
@@ -33,7 +38,7 @@ def prefetch_tiers(instances: Instances, *lookups: str) -> Instances | list[Any]
     rows = _rows(in_chains)
     for file, storage in in_chains:
         file.storage = storage.knowing(rows[storage.alias])
-    return kept  # type: ignore[no-any-return]
+    return kept
 
 
 def _rows(files: Iterable[tuple[FieldFile, TieredStorage]]) -> dict[str, dict[str, StoredFile | None]]:

@@ -19,6 +19,7 @@ MADE: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "NotIdentified": (("media", "near"), {}),
     "NoPatience": (("near", "refused"), {}),
     "ChainUnavailable": (("media", "a.bin", REASONS), {}),
+    "OnAnotherHost": (("media", "a.bin", "near", "web-1"), {}),
     "IncompleteListing": (("media", "in", REASONS, (["folder"], ["a.bin"])), {}),
     "CopiesDiffer": (("media", "a.bin", ("near", "far")), {}),
     "TierBusy": (("near", "far"), {}),
