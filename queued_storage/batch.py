@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from . import catalog, conditional, conf, disk, hooks, hosts, identity, tracing, traits
+from . import catalog, conditional, conf, disk, hooks, hosts, identity, tracing, traits, windows
 from .attempt import Attempt
 from .brakes import Cap
 from .chain import chains
@@ -293,6 +293,7 @@ def _lacking(row: StoredFile) -> Tier | None:
     if len(assessment.missing) != 1 or chain.policy_of(row, row.policy).copier is not None:
         return None
     destination = chain[assessment.missing[0]]
+    windows.require(destination, [chain[name] for name in row.tiers if name in chain])
     if chain.has_elsewhere(row):
         return None
     sources = (chain[name].storage for name in row.tiers if name in chain)

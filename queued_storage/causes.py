@@ -36,6 +36,7 @@ _SIGNS = {
         r"QUEUED_STORAGE_|STORAGES\[|^this process does not know|is not in the settings|ImproperlyConfigured"
     ),
     "identity": re.compile(r" identity file "),
+    "window": re.compile(r"^tier '[^']+' is outside of its WINDOW"),
     "policy": re.compile(r"^policy '|holds the last verified copy|are one folder"),
     "mismatch": re.compile(
         r"holds \d+ of \d+ bytes|holds \d+ bytes of the \d+|holds other content|holds a link"

@@ -11,10 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
 
-from . import catalog, conditional, conf, copying, disk, identity, outage, signals, tracing, traits
+from . import (
+    bandwidth,
+    catalog,
+    conditional,
+    conf,
+    copying,
+    disk,
+    identity,
+    outage,
+    signals,
+    tracing,
+    traits,
+    windows,
+)
 from .attempt import Attempt
 from .contenders import Contenders
-from .exceptions import CopyMismatch, CustodyError, LeaseLost, PermanentFailure, TierBusy
+from .exceptions import CopyMismatch, CustodyError, LeaseLost, OutsideWindow, PermanentFailure, TierBusy
 from .heartbeat import Heartbeat
 from .slots import Turn
 from .tier import Tier
@@ -51,6 +64,7 @@ class Copies:
         """Copy to every tier that lacks the file; one that is down does not keep the others from theirs."""
         failure: Exception | None = None
         busy: TierBusy | None = None
+        closed: list[OutsideWindow] = []
         for name in names:
             try:
                 self._make(self.chain[name])
@@ -58,14 +72,18 @@ class Copies:
                 raise
             except TierBusy as error:
                 busy = error
+            except OutsideWindow as error:
+                closed.append(error)
             except Exception as error:  # noqa: BLE001 - raised below, once the other tiers had their turn
                 failure = failure or self.attempt.named(self.chain[name], error)
         if failure is not None:
             raise failure
         if busy is not None:
             raise busy
+        windows.raise_first(closed)
 
     def _make(self, destination: Tier) -> None:
+        windows.require(destination, self.attempt.tiers_with_copies())
         self.contenders.fence_off(destination)
         may_hold_other_bytes = destination.name in self.row.stale
         with self.attempt.slots(self.first_source(destination), destination) as turn:
@@ -95,16 +113,22 @@ class Copies:
 
     def first_source(self, destination: Tier) -> Tier:
         """Return the tier that is asked for the file first; of a file that lies nowhere, the destination."""
-        return next(iter(self.attempt.tiers_with_copies()), destination)
+        sources = self.attempt.tiers_with_copies()
+        return next((tier for tier in sources if windows.opens_at(tier) is None), destination)
 
     def copy_from_any(self, destination: Tier, turn: Turn, *, replace: bool) -> Made:
         """Copy from the first tier that gives the file; raise what the last one said.
 
         ``turn`` has slots at the destination and at the first source.
         """
+        windows.require(destination, self.attempt.tiers_with_copies())
         identity.require(destination)
         failure: Exception = PermanentFailure("no tier holds a verified copy of it")
+        closed: list[OutsideWindow] = []
         for source in self.attempt.tiers_with_copies():
+            if shut := windows.closed([source]):
+                closed += shut
+                continue
             if not turn.change([source, destination], self.attempt.patience):
                 raise TierBusy(source.name, destination.name)
             try:
@@ -124,6 +148,7 @@ class Copies:
                     raise
                 identity.require(source, fresh=True)
                 failure = PermanentFailure(f"tier {source.name!r} does not hold the file any more")
+        windows.raise_first(closed)
         raise failure
 
     def _copy(
@@ -145,7 +170,7 @@ class Copies:
                 copier=policy.copier,
                 replace=replace,
                 staged=row.staging_name(row.fence),
-                progress=heartbeat.progress,
+                progress=bandwidth.held_back([source, destination], heartbeat.progress),
                 publishing=partial(self._publishing, destination, heartbeat),
             )
             tell(copied.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ class TierBusy(QueuedStorageError):
         super().__init__(
             f"as many copies as CONCURRENCY allows go on between {' and '.join(map(repr, tiers))}"
         )
+
+
+class OutsideWindow(QueuedStorageError):
+    """A tier's WINDOW is closed; copies to and from it begin when it opens, at ``until``."""
+
+    def __init__(self, tier: str, window: str, until: datetime) -> None:
+        self.tier = tier
+        self.until = until
+        super().__init__(f"tier {tier!r} is outside of its WINDOW, {window}: copies begin when that opens")
 
 
 class PermanentFailure(QueuedStorageError):

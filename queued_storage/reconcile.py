@@ -23,6 +23,7 @@ from .exceptions import (
     CustodyError,
     LeaseLost,
     NoPatience,
+    OutsideWindow,
     PermanentFailure,
     QueuedStorageError,
     TierBusy,
@@ -138,6 +139,8 @@ class Reconciliation:
         except TierBusy as error:
             self.attempt.was_busy = True
             catalog.leave(self.row, str(error))
+        except OutsideWindow as error:
+            catalog.postpone(self.row, self._told(str(error)), until=error.until)
         except (UnknownChain, WrongPlace) as error:
             catalog.postpone(self.row, self._told(str(error)))
             self.attempt.tell(signals.transfer_failed, error=str(error), final=False)

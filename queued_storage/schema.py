@@ -68,6 +68,10 @@ class Shape(BaseModel):
 AnyShape = TypeVar("AnyShape", bound=Shape)
 
 
+#: Two times of the day.
+_WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+
+
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -112,11 +116,28 @@ class TierSettings(Shape):
     #: make as many times that. Files that wait for it keep no thread from those of other tiers. None: THREADS to a disk
     #: or S3, elsewhere one for each message that the process works on.
     CONCURRENCY: Annotated[int, Field(ge=1, strict=True)] | None = None
+    #: Bytes a second that copies to and from the tier take, all together, in each worker process of each host: all
+    #: processes together may take as many times that. What a server copies by itself does not count. Without a
+    #: CONCURRENCY four copies go on at a time, so that threads are left for other tiers.
+    BANDWIDTH: Annotated[int, Field(ge=10_000, strict=True)] | None = None
+    #: When copies to and from the tier begin, by the clock of TIME_ZONE: "22:00-06:00". Those that have begun are
+    #: ended. Outside of it files stay pending, and are due when it opens.
+    WINDOW: Annotated[str, StringConstraints(pattern=_WINDOW)] | None = None
     #: A small file in its root (``tiers identify`` writes it) proves that this is the right mount or bucket, before
     #: anything there is believed missing, copied there or deleted.
     IDENTITY: StrictBool = False
     #: How a file that lies there is served by its stable URL; None: as the chain's own SERVE says.
     SERVE: Serve | None = None
+
+    @model_validator(mode="after")
+    def has_a_window_that_opens(self) -> Self:
+        if self.WINDOW is not None and self.WINDOW[:5] == self.WINDOW[6:]:
+            raise PydanticCustomError(
+                "empty_window",
+                "WINDOW begins when it ends.",
+                {"hint": "Write two different times, or leave WINDOW out: then copies begin at any time."},
+            )
+        return self
 
     @model_validator(mode="after")
     def names_one_storage(self) -> Self:
@@ -424,6 +445,8 @@ _EXAMPLES = {
     "SHARED": "True or False",
     "FSYNC": "True or False, or leave it out",
     "IDENTITY": "True or False",
+    "BANDWIDTH": "a whole number of bytes a second, 10000 or more, or None",
+    "WINDOW": 'two times of the day, "22:00-06:00" say, or None',
     "gb_month": "a price, 0 or more",
     "put_1000": "a price, 0 or more",
     "get_1000": "a price, 0 or more",

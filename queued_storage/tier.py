@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import time as clock
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,9 @@ from django.utils.module_loading import import_string
 from . import amended, credentials, former, traits
 from .exceptions import ConfigurationError
 from .schema import TIERS, Problem, TierSettings, did_you_mean
+
+#: How many copies at a time a tier with a BANDWIDTH takes part in, where no CONCURRENCY says so: more only wait.
+HELD_BACK = 4
 
 
 class Tier:
@@ -28,8 +32,13 @@ class Tier:
         #: Whether all hosts reach it; else each has files of its own there.
         self.shared = config.SHARED
         self.timeout = config.TIMEOUT
+        #: Bytes a second that its copies take in each process; None is as many as there are.
+        self.bandwidth = config.BANDWIDTH
         #: How many copies to or from it one process makes at a time; None is as many as there are.
-        self.concurrency = config.CONCURRENCY
+        self.concurrency = config.CONCURRENCY or (None if self.bandwidth is None else HELD_BACK)
+        #: The times of the day between which its copies begin, and how the settings spell them.
+        self.window_text = config.WINDOW or ""
+        self.window = _window(config.WINDOW)
         #: Whether a save waits until the disk has the file, and whether a copy does.
         self.fsync = config.FSYNC is True
         self.syncs_copies = config.FSYNC is not False
@@ -155,6 +164,13 @@ class Tier:
             reason = self.describe(error)
             cause = None if self.tells(error) else error
             raise ConfigurationError(f"{self.path}: the storage refuses its OPTIONS: {reason}") from cause
+
+
+def _window(text: str | None) -> tuple[clock, clock] | None:
+    if text is None:
+        return None
+    start, _, end = text.partition("-")
+    return clock.fromisoformat(start), clock.fromisoformat(end)
 
 
 def unknown_alias(path: str, alias: str) -> Problem:

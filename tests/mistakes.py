@@ -27,9 +27,10 @@ SECONDS = "Write a number of seconds above 0, or None."
 COPIES = "Write a whole number of copies at a time, 1 or more, or None."
 A_DURATION = 'Write a duration such as "P30D", "PT1H" or a number of seconds.'
 POLICY_NAMES = "Known: 'delayed', 'mirror', 'rules', 'transfer', 'transfer-and-delete', 'watermark'."
+BYTES_A_SECOND = "Write a whole number of bytes a second, 10000 or more, or None."
 TIER_KEYS = (
-    "Known: 'BACKEND', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'IDENTITY', 'OPTIONS', 'PRICE', 'READ_ONLY', 'SERVE', "
-    "'SHARED', 'STORAGE', 'TIMEOUT'."
+    "Known: 'BACKEND', 'BANDWIDTH', 'CONCURRENCY', 'EXCLUSIVE', 'FSYNC', 'IDENTITY', 'OPTIONS', 'PRICE', 'READ_ONLY', "
+    "'SERVE', 'SHARED', 'STORAGE', 'TIMEOUT', 'WINDOW'."
 )
 OWN_PLACE = "Give it a folder, bucket or prefix of its own, or remove one of the two."
 OWN_OR_READ = "Give it a folder, bucket or prefix of its own, or make it READ_ONLY in one of the two."
@@ -267,6 +268,43 @@ TIERS = [
         disk("x", TIMEOUT=float("inf")),
         Told(f"{X}['TIMEOUT']", "should be a finite number.", SECONDS),
         id="timeout-endless",
+    ),
+    tier(
+        disk("x", BANDWIDTH=5),
+        Told(f"{X}['BANDWIDTH']", "should be greater than or equal to 10000.", BYTES_A_SECOND),
+        id="bandwidth-of-a-snail",
+    ),
+    tier(
+        disk("x", BANDWIDTH="10M"),
+        Told(f"{X}['BANDWIDTH']", "is not a whole number.", BYTES_A_SECOND),
+        id="bandwidth-text",
+    ),
+    tier(
+        disk("x", WINDOW="22-6"),
+        Told(
+            f"{X}['WINDOW']",
+            "is not of the form that is asked for.",
+            'Write two times of the day, "22:00-06:00" say, or None.',
+        ),
+        id="window-of-hours",
+    ),
+    tier(
+        disk("x", WINDOW="24:00-06:00"),
+        Told(
+            f"{X}['WINDOW']",
+            "is not of the form that is asked for.",
+            'Write two times of the day, "22:00-06:00" say, or None.',
+        ),
+        id="window-of-no-day",
+    ),
+    tier(
+        disk("x", WINDOW="06:00-06:00"),
+        Told(
+            X,
+            "WINDOW begins when it ends.",
+            "Write two different times, or leave WINDOW out: then copies begin at any time.",
+        ),
+        id="window-empty",
     ),
     tier(
         disk("x", CONCURRENCY=0),

@@ -19,6 +19,7 @@ SAID = {
     "tier 's3': NoCredentialsError: Unable to locate credentials": ("s3", "denied"),
     "tier 's3': ConnectionRefusedError: [Errno 111] Connection refused": ("s3", "unreachable"),
     "tier 's3': EndpointConnectionError: Could not connect to the endpoint URL": ("s3", "unreachable"),
+    "tier 's3' is outside of its WINDOW, 22:00-06:00: copies begin when that opens": ("s3", "window"),
     "Tier 's3' is unavailable: its identity file .queued-storage-identity is not there.": ("s3", "identity"),
     "Tier 's3' is unavailable: it did not answer in time": ("s3", "timeout"),
     "Tier 's3' is unavailable: OSError: [Errno 113] No route to host": ("s3", "unreachable"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ MADE: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "TierUnavailable": (("near", "refused"), {"is_permanent": True}),
     "WrongPlace": (("media", "near", "it is not there."), {}),
     "NotIdentified": (("media", "near"), {}),
+    "OutsideWindow": (("far", "22:00-06:00", datetime(2026, 11, 22, 22, tzinfo=UTC)), {}),
     "NoPatience": (("near", "refused"), {}),
     "ChainUnavailable": (("media", "a.bin", REASONS), {}),
     "OnAnotherHost": (("media", "a.bin", "near", "web-1"), {}),

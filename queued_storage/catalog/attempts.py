@@ -184,9 +184,10 @@ def fail(
     return final
 
 
-def postpone(row: StoredFile, reason: str) -> None:
-    """End an attempt that does not count: this process cannot serve the file, whatever the file is."""
-    _uncounted(row, last_error=reason, due_at=timezone.now() + _back_off(row.attempts), lost=without_own(row))
+def postpone(row: StoredFile, reason: str, until: datetime | None = None) -> None:
+    """End an attempt that does not count: this process cannot serve the file (before then), whatever the file is."""
+    due_at = timezone.now() + _back_off(row.attempts) if until is None else until
+    _uncounted(row, last_error=reason, due_at=due_at, lost=without_own(row))
 
 
 def leave(row: StoredFile, reason: str, *, lingers: bool = False) -> None:
