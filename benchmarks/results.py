@@ -96,7 +96,7 @@ Performance: the figures
 
 .. This page is written by ``make bench`` from ``benchmarks/results.json``; do not edit it.
 
-``performance.rst`` says how these figures are made and read. A ratio is this package's value by the peer's, the median
+:doc:`performance` says how these figures are made and read. A ratio is this package's value by the peer's, the median
 of the rounds' ratios; for rates more is better, for times, CPU and memory less.
 """
 

@@ -27,6 +27,9 @@ exclude_patterns = ["_build", "reference/storages-matrix.rst"]
 default_role = None
 highlight_language = "python"
 
+# Curly quotes and dots, and no dashes: "--" is an option that people copy.
+smartquotes_action = "qe"
+
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_static_path = ["_static"]

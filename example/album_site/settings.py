@@ -49,30 +49,34 @@ def s3_tier(folder: str) -> dict[str, Any]:
 
 
 QUEUED_STORAGE_TIERS = {
-    # Pictures, for everybody. One URL for a file's whole life, /files/media/…, which the include in urls.py answers.
+    # Pictures, for everybody. A file has one URL for its whole life, /files/media/…: the
+    # include in urls.py answers it.
     "media": {
         "TIERS": {"disk": disk_tier("pictures"), "s3": s3_tier("pictures")},
         # What a field says itself wins: see album/models.py.
         "POLICY": "transfer-and-delete",
         "URLS": "stable",
-        # Django sends the bytes, from whichever tier. Where S3 can be reached by browsers, "redirect" is cheaper; where
-        # nginx stands in front, "x-accel-redirect" for the disk.
+        # Django sends the bytes, from whichever tier. Cheaper: "redirect" where browsers
+        # reach S3, and "x-accel-redirect" for a disk behind nginx.
         "SERVE": "stream",
     },
-    # Films, for everybody: the same URL answers ranges from the disk and from S3, so a player may seek all the time.
+    # Films, for everybody: the URL answers ranges from the disk and from S3, so that a
+    # player may seek all the time.
     "films": {
         "TIERS": {"disk": disk_tier("films"), "s3": s3_tier("films")},
         "POLICY": "transfer-and-delete",
         "URLS": "stable",
         "SERVE": "stream",
     },
-    # Documents, for their owners: a URL opens nothing unless it is signed, and the signature runs out.
+    # Documents, for their owners: a URL opens nothing unless it is signed, and the
+    # signature runs out.
     "documents": {
         "TIERS": {"disk": disk_tier("documents"), "s3": s3_tier("documents")},
         "POLICY": "transfer-and-delete",
         "URLS": "stable",
         "PRIVATE": True,
-        "LINK_LIFETIME": "PT1M",  # of the links that the site itself opens; those to share say theirs
+        # Of the links that the site itself opens; those to share say theirs.
+        "LINK_LIFETIME": "PT1M",
     },
 }
 QUEUED_STORAGE_RETRIES = 8

@@ -33,3 +33,9 @@ def captioned(page: str, caption: str) -> str:
     """Return the code of the page's one block of that caption."""
     (code,) = (block.code for block in blocks(DOCS / page) if block.caption == caption)
     return code
+
+
+def shown_by_mistake(page: Path) -> list[str]:
+    """Return the comments of a page that follow a paragraph with no empty line between, and so are a part of it."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^(?!\.\. )\S.*\n(\.\. \S.*)", text, re.MULTILINE)

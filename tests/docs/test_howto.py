@@ -21,7 +21,7 @@ from queued_storage.chain import chains
 from queued_storage.storage import tiered_storages
 from queued_storage.testing import run_owed_work
 
-from tests.docs.pages import DOCS, blocks, captioned
+from tests.docs.pages import DOCS, blocks, captioned, shown_by_mistake
 from tests.testapp.models import Document, Picture
 
 PAGES = sorted(DOCS.rglob("*.rst"))
@@ -167,3 +167,8 @@ def test_table_of_the_policy_holds(shop: Any) -> None:
     scope: dict[str, Any] = {}
     exec(captioned("howto/write-a-policy.rst", "shop/tests.py"), scope)  # noqa: S102 - the page is ours
     scope["test_large_files_leave_the_disk"]()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_no_comment_or_directive_is_shown_as_text(page: Path) -> None:
+    assert shown_by_mistake(page) == []
