@@ -42,6 +42,7 @@ from .finding import (
     latest,
     live_after,
     longest_unused,
+    newest,
     states,
     tombstones,
 )
@@ -75,7 +76,7 @@ from .keeping import (
 )
 from .losing import has_lost_older, may_write
 from .rows import NO_GOOD_COPY, Saved, database, files, in_transaction, is_doubted, locked
-from .samples import Counted, add_samples, copied_between, drop_samples, newest, samples, work_since
+from .samples import Counted, add_samples, copied_between, drop_samples, samples, work_since
 from .waking import have_follow, look_again, wake
 
 __all__ = [

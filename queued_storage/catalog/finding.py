@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Min, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Min, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -145,8 +145,13 @@ def live_after(pk: int, chain: str, prefix: str = "") -> QuerySet[StoredFile]:
 
 def latest(count: int) -> QuerySet[StoredFile]:
     """Return, of all chains, the rows that were written last: about so many, found by their keys alone."""
-    last = Subquery(files().order_by("-pk").values("pk")[:1])
-    return files().filter(pk__gt=last - count)
+    # The key by a query of its own: MariaDB looks through all rows for a bound that it does not know beforehand.
+    return files().filter(pk__gt=newest() - count)
+
+
+def newest() -> int:
+    """Return the key of the row that was written last, of any chain; 0 where there is none."""
+    return files().order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def in_hand(now: datetime, chain: str) -> QuerySet[StoredFile]:

@@ -38,11 +38,6 @@ def drop_samples(before: datetime) -> int:
     return _samples().filter(taken_at__lt=before).delete()[0]
 
 
-def newest() -> int:
-    """Return the id of the row that was written last, of any chain; 0 where there is none."""
-    return files().order_by("-pk").values_list("pk", flat=True).first() or 0
-
-
 def copied_between(chain: str, since: datetime, until: datetime, among: int | None = None) -> Counted:
     """Count the chain's files copied in that time; ``among`` looks at so many rows only, those written last."""
     rows = files() if among is None else latest(among)

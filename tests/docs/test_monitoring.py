@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 import shutil
@@ -14,9 +15,12 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import Counter, Histogram
+from pydantic import ValidationError
 
 from queued_storage import causes
 from queued_storage.contrib.prometheus import collector, counters
+
+from tests.docs import grafana
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DASHBOARD = json.loads((DOCS / "monitoring" / "grafana.json").read_text())
@@ -80,6 +84,33 @@ def test_dashboard_shows_every_metric() -> None:
         "queued_storage_transfer_duration_seconds_sum",
     }
     assert set(exposed()) - shown == left_out
+
+
+def test_dashboard_is_one_that_grafana_takes() -> None:
+    told = grafana.Dashboard.model_validate(DASHBOARD)
+    names = {variable.name for variable in told.templating.list}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD["panels"])))
+    assert used - {"__rate_interval"} == names
+
+
+@pytest.mark.parametrize(
+    ("break_it", "place"),
+    [
+        (lambda board: board["panels"][0].update(type="singlestat"), "panels.0"),
+        (lambda board: board["panels"][0]["fieldConfig"]["defaults"].update(unit="furlongs"), "unit"),
+        (lambda board: board["panels"][7]["targets"][1].update(refId="A"), "panels.7"),
+        (lambda board: board["panels"][7]["targets"][0].update(expression="up"), "expression"),
+        (lambda board: board["panels"][7]["gridPos"].update(w=25), "gridPos.w"),
+        (lambda board: board.pop("schemaVersion"), "schemaVersion"),
+    ],
+)
+def test_broken_dashboard_is_noticed(break_it: Any, place: str) -> None:
+    """What looks after the dashboard has to be able to find something."""
+    board = copy.deepcopy(DASHBOARD)
+    break_it(board)
+    with pytest.raises(ValidationError) as told:
+        grafana.Dashboard.model_validate(board)
+    assert any(place in ".".join(map(str, error["loc"])) for error in told.value.errors())
 
 
 def test_panels_have_ids_of_their_own_and_lie_side_by_side() -> None:
