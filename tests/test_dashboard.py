@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from queued_storage import catalog, census, operations, outage, sampling
+from queued_storage import applied, catalog, census, operations, outage, sampling
 from queued_storage.admin import dashboard, drawing, history
 from queued_storage.chain import chains
 from queued_storage.models import Sample, StoredFile
@@ -150,6 +151,35 @@ def test_chain_that_only_the_catalog_knows_is_shown(admin_client: Any, make_chai
     page = admin_client.get(reverse(DASHBOARD), {"chain": "of-another-project"})
     assert [figure.value for figure in page.context["parts"][0].figures][:1] == ["4"]
     assert "does not know the chain" in page.content.decode()
+
+
+def test_changed_settings_are_told(admin_client: Any, make_chain: Any) -> None:
+    make_chain(policy="transfer").save("a.txt", ContentFile(b"1"))
+    applied.record(chains["media"])
+    assert admin_client.get(reverse(DASHBOARD)).context["parts"][0].changes == []
+    make_chain(policy="transfer-and-delete")
+    response = admin_client.get(reverse(DASHBOARD))
+    assert response.context["parts"][0].changes == applied.pending(chains["media"]) != []
+    assert "tiers plan --chain media" in response.content.decode()
+
+
+def test_host_that_is_silent_stands_out(
+    admin_client: Any, make_chain: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.QUEUED_STORAGE_HOST = "web-1"
+    make_chain()
+    assert admin_client.get(reverse(DASHBOARD)).context["hosts"] == []
+    disk = {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(tmp_path / "own")},
+    }
+    make_chain({"disk": {**disk, "SHARED": False}, "vault": "disk"}, alias="own")
+    since = timezone.now() - timedelta(days=1)
+    rows(3, "pending", "own", tiers=["disk"], host="web-2", for_host="web-2", due_at=since)
+    response = admin_client.get(reverse(DASHBOARD))
+    told = {host.host: (host.owed, host.is_silent) for host in response.context["hosts"]}
+    assert told["web-2"] == (3, True)
+    assert "Host web-2 gives no sign of life, and 3 wait for it." in response.content.decode()
 
 
 def test_pictures_are_whole_and_say_what_they_show(admin_client: Any, make_chain: Any) -> None:

@@ -170,8 +170,8 @@ class TestStatus:
     def test_it_takes_a_few_queries(
         self, many: str, few_are_many: None, django_assert_num_queries: Callable[..., Any]
     ) -> None:
-        """Two more than for few: why files failed, and what was copied of those that are new."""
-        with django_assert_num_queries(5, using=many):
+        """Three more than for few: why files failed, which rows are new, and what was copied of those."""
+        with django_assert_num_queries(6, using=many):
             operations.status("media")
 
     def test_new_files_that_were_copied_lately_are_counted(self, many: str, few_are_many: None) -> None:

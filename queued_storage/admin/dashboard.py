@@ -18,7 +18,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import operations, vitals
+from .. import applied, hosts, operations, vitals
 from ..chain import chains
 from ..operations import ChainStatus, TierStatus
 from . import drawing, history
@@ -83,6 +83,8 @@ class ChainPart:
     """The part of the page that is about one chain."""
 
     status: ChainStatus
+    #: How the settings differ from those that the files follow: ``tiers apply`` waits for somebody.
+    changes: list[str]
     figures: list[Figure]
     tiers: tuple[TierRow, ...]
     flow: drawing.Flow
@@ -113,6 +115,7 @@ def response(request: HttpRequest, admin: ModelAdmin[Any]) -> HttpResponse:
         "subtitle": None,
         "opts": admin.opts,
         "parts": parts,
+        "hosts": hosts.status(timezone.now()) if chains.with_own_tiers() else [],
         "aliases": aliases,
         "chosen": chosen if chosen in aliases else "",
         "periods": list(PERIODS.values()),
@@ -131,6 +134,7 @@ def _part(alias: str, period: Period, list_url: str) -> ChainPart:
     tiers = _tiers(status)
     return ChainPart(
         status=status,
+        changes=applied.pending(chains[alias]) if status.is_known else [],
         figures=list(_figures(status, list_url)),
         tiers=tiers,
         flow=_flow(status, tiers),

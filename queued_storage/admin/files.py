@@ -36,9 +36,11 @@ class StoredFileAdmin(Actions, admin.ModelAdmin):  # type: ignore[type-arg]
         (_("The file"), {"fields": ("name", "chain", "size", "content_type", "digest", "generation", "metadata")}),
         (_("Times"), {"fields": ("saved_at", "copied_at", "modified_at", "created_at", "accessed_at")}),
         (_("Where it lies, and why"), {
-            "fields": ("tiers", "stale", "policy", "requested", "crowded_out", "called_back_at", "model", "field")
+            "fields": (
+                "tiers", "stale", "policy", "requested", "crowded_out", "called_back_at", "model", "field", "host"
+            )
         }),
-        (_("Work"), {"fields": ("state", "due_at", "attempts", "last_error", "lease_until")}),
+        (_("Work"), {"fields": ("state", "due_at", "for_host", "attempts", "last_error", "lease_until")}),
         (_("Inside"), {"classes": ("collapse",), "fields": ("key", "staged", "lease", "fence", "lost")}),
     )  # fmt: skip
 

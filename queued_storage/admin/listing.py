@@ -16,7 +16,7 @@ LISTED = 10_000
 
 
 class Listed(Paginator):  # type: ignore[type-arg]
-    """Counts no further than the list leads, and only once."""
+    """Counts no further than the list leads."""
 
     @cached_property
     def count(self) -> int:
