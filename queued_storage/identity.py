@@ -28,6 +28,8 @@ from .tier import Tier
 #: a server's bucket is not exchanged under a running process as a mount is.
 KNOWN_FOR = 60.0
 SEEN_FOR = 30.0
+#: Files of which one has to be there before a place is taken for the right one.
+SAMPLE = 10
 #: Bytes of which an identity file has less.
 LENGTH = 4096
 
@@ -123,8 +125,8 @@ def identify(
 ) -> Iterator[Identified]:
     """Write the identity files that lack of the tiers with IDENTITY; yield what was done with each tier.
 
-    Raise WrongPlace where a file is there that the catalog does not know, or one is not that it knows; ``accept`` takes
-    the place for the right one. Run again, it changes nothing.
+    Raise WrongPlace where a file is there that the catalog does not know, or one is not that it knows, or where none of
+    the tier's own files is there; ``accept`` takes the place for the right one. Run again, it changes nothing.
     """
     for tier in chain:
         if tier.has_identity and (names is None or tier.name in names):
@@ -159,7 +161,17 @@ def _settle(
         return "known"
     if expected != found and not accept:
         _refuse(tier, expected, found)
+    if found is None and not accept:
+        _require_known_files(tier)
     return "written" if found is None else "accepted"
+
+
+def _require_known_files(tier: Tier) -> None:
+    """Raise WrongPlace where none of the files is there that were counted on last: it may be an empty mount point."""
+    names = catalog.held_lately(tier.chain, tier.name, SAMPLE) if tier.shared else []
+    if names and not any(outage.ask(tier, partial(tier.storage.exists, name)) for name in names):
+        told = f"it lacks all of the {len(names)} files looked at that the catalog counts on there."
+        raise WrongPlace(tier.chain, tier.name, told)
 
 
 def _write(tier: Tier, expected: str | None) -> str:

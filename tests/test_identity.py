@@ -111,6 +111,18 @@ class TestIdentify:
         tiers("identify", "--chain", "media", "--tier", "vault", "--accept")
         assert json.loads((tmp_path / "vault" / IDENTITY).read_text())["id"] == json.loads(before)["id"]
 
+    def test_empty_mount_point_is_not_taken_for_the_tier(self, make: Any, tmp_path: Path) -> None:
+        make().save("a.txt", ContentFile(b"1"))
+        run_owed_work()
+        away = swap(tmp_path / "vault")
+        with pytest.raises(CommandError):
+            tiers("identify")
+        assert not list((tmp_path / "vault").iterdir())
+        with pytest.raises(WrongPlace, match="lacks all of the 1 files looked at"):
+            list(identity.identify(chains["media"], ["vault"]))
+        swap_back(tmp_path / "vault", away)
+        assert tiers("identify", "--tier", "vault")["tiers"][0]["result"] == "written"
+
     def test_accept_is_said_of_one_tier(self, storage: Any) -> None:
         with pytest.raises(CommandError, match="write --chain and --tier"):
             tiers("identify", "--accept")

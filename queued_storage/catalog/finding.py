@@ -154,6 +154,13 @@ def newest() -> int:
     return files().order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
+def held_lately(chain: str, tier: str, count: int) -> list[str]:
+    """Return names of files that the tier counts as having, so many at most, of those that were written last."""
+    # A look at the last rows: a search for this tier's would go through all where it has few.
+    last = files().filter(chain=chain).exclude(state="deleted").order_by("-pk").values_list("name", "tiers")
+    return [name for name, tiers in last[: 50 * count] if tier in tiers][:count]
+
+
 def in_hand(now: datetime, chain: str) -> QuerySet[StoredFile]:
     """Return the chain's rows that are due, or that an attempt has, and some more.
 
