@@ -416,6 +416,18 @@ class TestDjangoTasks:
         assert [result.task.queue_name for result in default_task_backend.results] == ["files"]
 
     @needs_tasks
+    def test_each_host_has_a_queue_of_its_own(self, storage, backend, settings):
+        from django.tasks import default_task_backend
+
+        backend("Dummy")
+        settings.TASKS["default"]["QUEUES"] = ["default", "default.web1", "files.web1"]
+        dispatch.TasksDispatcher().dispatch_to("web1", [1])
+        settings.QUEUED_STORAGE_QUEUE = "files"
+        dispatch.TasksDispatcher().tend("web1")
+        sent = [(result.task.queue_name, result.args) for result in default_task_backend.results]
+        assert sent == [("default.web1", [[1]]), ("files.web1", ["web1"])]
+
+    @needs_tasks
     def test_g8_backend_that_fails_does_not_fail_the_save(self, storage, backend, settings):
         settings.QUEUED_STORAGE_QUEUE = "no-such-queue"
         backend("Immediate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HOSTS = "tests/hosts/test_own_disks.py"
 SHORT = "tests/guarantees/test_g_in_short.py"
 LATE = "tests/guarantees/test_g_late_workers.py"
 PROPERTY = "tests/guarantees/test_g2_property.py::test_g2_no_order_of_statements_removes_the_last_copy"
@@ -514,5 +515,56 @@ SABOTAGES = (
         "if now == before:",
         "if now is not None:",
         ("tests/test_stable_urls.py::TestConditions::test_content_replaced_while_opened_has_its_own_etag",),
+    ),
+    Sabotage(
+        "believe-this-hosts-disk-first",
+        "G4",
+        "reading.py",
+        "if self.chain.own is not None and self.catalogued:",
+        "if False:",
+        (f"{HOSTS}::test_what_lies_by_the_name_on_this_host_is_not_taken_for_the_file",),
+    ),
+    Sabotage(
+        "work-for-another-host",
+        "G2",
+        "catalog/rows.py",
+        "return row.for_host is not None and row.for_host != conf.host()",
+        "return False",
+        (f"{HOSTS}::test_no_other_host_claims_the_file",),
+    ),
+    Sabotage(
+        "take-another-hosts-copy-for-ones-own",
+        "G2",
+        "chain.py",
+        "return not tier.shared and row.host not in (None, conf.host())",
+        "return False",
+        (
+            f"{HOSTS}::test_release_from_another_hosts_disk_is_left_to_it",
+            f"{HOSTS}::test_verify_leaves_other_hosts_copies_to_them",
+        ),
+    ),
+    Sabotage(
+        "clear-what-counts-by-now",
+        "G6",
+        "catalog/clearing.py",
+        "return row.host == host and",
+        "return row.host is None and",
+        (f"{HOSTS}::test_content_goes_to_and_fro_between_hosts",),
+    ),
+    Sabotage(
+        "forget-what-another-host-has",
+        "G5",
+        "catalog/hosting.py",
+        "        owe(row.host, chain, row.name)\n",
+        "        pass\n",
+        (f"{HOSTS}::test_delete_from_another_host_hides_at_once_and_clears_later",),
+    ),
+    Sabotage(
+        "believe-a-missing-disk-is-clear",
+        "G5",
+        "hosts/clearing.py",
+        "if isinstance(storage, FileSystemStorage) and not os.path.isdir(storage.location):",
+        "if False:",
+        (f"{HOSTS}::test_disk_that_is_not_there_is_not_taken_for_cleared",),
     ),
 )  # fmt: skip
