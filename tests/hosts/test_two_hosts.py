@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,37 +23,72 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.storages, pytest.mark.timeout(300)]
 
-SAVE = """
-import sys
+#: What a host's web process does: it is told by a line each, and answers by one.
+HOST = """
+import io, json, sys
+import django
+django.setup()
 from django.core.files.base import ContentFile
-from tests import celery_app
-from queued_storage.storage import tiered_storages
-print(tiered_storages["media"].save(sys.argv[1], ContentFile(sys.argv[2].encode())))
-"""
-READ = """
-import sys
+from django.core.management import call_command
+from queued_storage import dispatch
 from queued_storage.exceptions import OnAnotherHost
 from queued_storage.storage import tiered_storages
-try:
-    print("read", tiered_storages["media"].open(sys.argv[1]).read().decode())
-except OnAnotherHost as error:
-    print("on", error.host)
-except FileNotFoundError:
-    print("missing")
-"""
-DELETE = """
-import sys
 from tests import celery_app
-from queued_storage.storage import tiered_storages
-tiered_storages["media"].delete(sys.argv[1])
+
+def save(name, content):
+    return tiered_storages["media"].save(name, ContentFile(content.encode()))
+
+def read(name):
+    try:
+        with tiered_storages["media"].open(name) as file:
+            return f"read {file.read().decode()}"
+    except OnAnotherHost as error:
+        return f"on {error.host}"
+    except FileNotFoundError:
+        return "missing"
+
+def delete(name):
+    tiered_storages["media"].delete(name)
+
+def sweep():
+    dispatch.sweep()
+
+def status():
+    told = io.StringIO()
+    try:
+        call_command("tiers", "status", "--json", stdout=told)
+    except SystemExit:
+        pass
+    return json.loads(told.getvalue())["hosts"]
+
+for line in sys.stdin:
+    what, *arguments = json.loads(line)
+    print(json.dumps(globals()[what](*arguments)), flush=True)
 """
 
 
-SWEEP = """
-from tests import celery_app
-from queued_storage import dispatch
-dispatch.sweep()
-"""
+class Host:
+    """A process that runs until it is closed."""
+
+    def __init__(self, project: Project) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", HOST],
+            cwd=project.folder,
+            env={**os.environ, **project.environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, *what: str) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps(what)}\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()  # it ends with its input
 
 
 class TwoHosts:
@@ -58,6 +96,7 @@ class TwoHosts:
         self.queue = broker.queue
         self.folder = folder
         self.projects: dict[str, Project] = {}
+        self.hosts: dict[str, Host] = {}
         database = None
         for host in ("web1", "web2"):
             options = {"location": str(folder / host), "base_url": "/media/"}
@@ -86,21 +125,23 @@ class TwoHosts:
         queues = f"{self.queue}.{host}" + (f",{self.queue}" if of_all else "")
         return self.projects[host].start_worker(arguments=("--queues", queues))
 
+    def ask(self, host: str, *what: str) -> Any:
+        if host not in self.hosts:
+            self.hosts[host] = Host(self.projects[host])
+        return self.hosts[host].ask(*what)
+
     def save(self, host: str, name: str, content: str) -> str:
-        return self.projects[host].python(SAVE, name, content).strip()
+        return str(self.ask(host, "save", name, content))
 
     def read(self, host: str, name: str) -> str:
-        return self.projects[host].python(READ, name).strip()
-
-    def delete(self, host: str, name: str) -> None:
-        self.projects[host].python(DELETE, name)
+        return str(self.ask(host, "read", name))
 
     def status(self, host: str) -> dict[str, dict[str, Any]]:
-        told = self.projects[host].manage("tiers", "status", "--json", check=False)
-        return {each["host"]: each for each in json.loads(told.stdout)["hosts"]}
+        return {each["host"]: each for each in self.ask(host, "status")}
 
-    def sweep(self, host: str) -> None:
-        self.projects[host].python(SWEEP)
+    def close(self) -> None:
+        for host in self.hosts.values():
+            host.close()
 
     def has(self, host: str, name: str) -> bool:
         return (self.folder / host / name).exists()
@@ -138,8 +179,10 @@ def below(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Vau
 
 
 @pytest.fixture
-def two(broker: Broker, below: Vault | S3, _new_project: Any, tmp_path: Path) -> TwoHosts:
-    return TwoHosts(_new_project, broker, tmp_path / "disks", below.tier())
+def two(broker: Broker, below: Vault | S3, _new_project: Any, tmp_path: Path) -> Iterator[TwoHosts]:
+    hosts = TwoHosts(_new_project, broker, tmp_path / "disks", below.tier())
+    yield hosts
+    hosts.close()
 
 
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq", "filesystem"], indirect=True)
@@ -148,7 +191,7 @@ def test_life_of_files_on_two_hosts(two: TwoHosts, below: Vault | S3) -> None:
     assert two.save("web1", "a.txt", "of web1") == "a.txt"
     assert two.read("web2", "a.txt") == "on web1"
     other = two.worker("web2", of_all=True)
-    two.sweep("web2")
+    two.ask("web2", "sweep")
     assert two.save("web2", "b.txt", "of web2") == "b.txt"
     wait_until(lambda: not two.has("web2", "b.txt"), "web2's worker moves web2's file")
     assert two.read("web1", "b.txt") == "read of web2"
@@ -165,7 +208,7 @@ def test_life_of_files_on_two_hosts(two: TwoHosts, below: Vault | S3) -> None:
 
     # Deleted from web2, it is gone for both at once; its bytes wait for web1.
     assert two.save("web1", "c.txt", "also of web1") == "c.txt"
-    two.delete("web2", "a.txt")
+    two.ask("web2", "delete", "a.txt")
     assert {two.read(host, "a.txt") for host in ("web1", "web2")} == {"missing"}
     assert two.has("web1", "a.txt")
 
@@ -182,7 +225,7 @@ def test_life_of_files_on_two_hosts(two: TwoHosts, below: Vault | S3) -> None:
     # Dead again, and alive again: what came in between is done.
     worker.kill()
     two.save("web1", "d.txt", "late")
-    two.sweep("web2")
+    two.ask("web2", "sweep")
     assert two.read("web2", "d.txt") == "on web1"
     assert not below.has("d.txt")
     two.worker("web1")
