@@ -130,9 +130,9 @@ def _check_own_tier(chain: Chain) -> Iterator[CheckMessage]:
             )
     if conf.get("HOST") is None and _MADE_UP.fullmatch(conf.host()):
         yield _own_warning(
-            f"{path}: this host calls itself {conf.host()!r}, which looks as if it were made up at each start. "
-            "Under another name it would not take its files for its own.",
-            f"Write a name that lasts as long as the disk into {PREFIX}HOST.",
+            f"{path}: this host calls itself {conf.host()!r}, which looks as if it were made up at each start, "
+            "or others had it too. By its name a host knows which files are its own.",
+            f"Write a name into {PREFIX}HOST that is this host's alone, and lasts as long as the disk.",
         )
     with suppress(ImportError, TypeError, AttributeError):  # told by check_settings
         if not dispatch.can_reach_hosts(import_string(conf.get("DISPATCHER"))):
@@ -142,8 +142,8 @@ def _check_own_tier(chain: Chain) -> Iterator[CheckMessage]:
             )
 
 
-#: Host names of containers, and of the pods of a Kubernetes Deployment.
-_MADE_UP = re.compile(r"[0-9a-f]{12}|.*-[0-9a-f]{8,10}-[a-z0-9]{5}")
+#: Host names of containers, and of the pods of a Kubernetes Deployment; and one that every machine has.
+_MADE_UP = re.compile(r"[0-9a-f]{12}|.*-[0-9a-f]{8,10}-[a-z0-9]{5}|localhost(\..*)?")
 
 
 def _own_warning(message: str, hint: str) -> CheckMessage:

@@ -404,6 +404,8 @@ def explain(storage: TieredStorage, name: str, deadline: float | None = None) ->
     chain = storage.chain
     row = catalog.find(chain.alias, name)
     found_on = _found_on(chain, name, deadline)
+    if row is not None and chain.own is not None and chain.has_elsewhere(row):
+        found_on[chain.own.name] = f"on host {row.host!r}, which alone can tell"
     story: dict[str, Any] = {"chain": chain.alias, "name": name, "found on": found_on}
     if row is None:
         return story | {"state": None, "next": "The catalog does not know it. `tiers transfer` takes it in."}

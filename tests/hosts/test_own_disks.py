@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from queued_storage import batch, catalog, dispatch, identity
+from queued_storage import batch, catalog, dispatch, identity, operations
 from queued_storage import hosts as own_hosts
 from queued_storage.exceptions import ChainUnavailable, OnAnotherHost, WrongPlace
 from queued_storage.leftovers import find as find_leftovers
@@ -481,6 +481,14 @@ def test_gc_leaves_what_a_host_has_not_published(overwriting: Hosts) -> None:
         later = timezone.now() + timedelta(days=1)
         assert len(staged) == 1
         assert [piece for _, found in find_leftovers(storage.chain, later) for piece in found.pieces] == []
+
+
+def test_explain_tells_the_host_and_believes_no_other_disk(hosts: Hosts) -> None:
+    hosts.save("web1", "a.txt")
+    with hosts.on("web2") as storage:
+        story = operations.explain(storage, "a.txt")
+    assert (story["host"], story["found on"]["vault"]) == ("web1", "no")
+    assert "web1" in story["found on"]["disk"]
 
 
 # ---- signs of life ----

@@ -91,7 +91,13 @@ def found(hosts: Hosts, host: str = "web1") -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "is_told"),
-    [("web1", False), ("4f1c0b2d9a7e", True), ("web-5d4f8c7b9d-x2x9z", True), ("web-0", False)],
+    [
+        ("web1", False),
+        ("4f1c0b2d9a7e", True),
+        ("web-5d4f8c7b9d-x2x9z", True),
+        ("web-0", False),
+        ("localhost", True),
+    ],
 )
 def test_name_that_does_not_last_is_told(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, name: str, is_told: bool
