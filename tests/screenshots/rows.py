@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from queued_storage import catalog, outage
 from queued_storage.chain import chains
-from queued_storage.models import Sample, StoredFile
+from queued_storage.models import Host, Sample, StoredFile
 from queued_storage.storage import tiered_storages
 
 DICE = random.Random(11)
@@ -32,6 +32,7 @@ def fill() -> StoredFile:
         catalog.add_samples(_samples(alias, now, height))
     for number in range(3):
         tiered_storages["invoices"].save(f"2026/11/invoice-{number}.pdf", ContentFile(b"%PDF" * 900))
+    _hosts(now)
     outage.mark_down(chains["media"]["vault"])
     return pictured(now)
 
@@ -92,6 +93,15 @@ def _failed(now: datetime, count: int) -> list[StoredFile]:
         )
         for number in range(count)
     ]
+
+
+def _hosts(now: datetime) -> None:
+    Host.objects.create(name="web-1", seen_at=now - timedelta(seconds=40))
+    Host.objects.create(name="web-2", seen_at=now - timedelta(hours=3))
+    owed = {"state": "pending", "tiers": ["desk"], "due_at": now - timedelta(hours=2)}
+    there = {"host": "web-2", "for_host": "web-2"}
+    rows = [_row(99_000 + number, now - timedelta(hours=2), "scans", **owed, **there) for number in range(4)]
+    catalog.files().bulk_create(rows)
 
 
 def _samples(alias: str, now: datetime, height: int) -> list[Sample]:

@@ -34,8 +34,15 @@ QUEUED_STORAGE_TIERS: dict[str, Any] = {
         },
         "POLICY": "transfer",
     },
+    "scans": {
+        "TIERS": {"desk": _disk("desk", SHARED=False), "bucket": _disk("scans")},
+        "POLICY": "transfer",
+        "URLS": "stable",
+    },
     "invoices": {"TIERS": {"disk": _disk("invoices"), "safe": _disk("safe")}, "POLICY": "delayed"},
 }
+
+QUEUED_STORAGE_HOST = "web-1"
 
 #: What the pages must do without: no script and no style of their own inside of them, and nothing from elsewhere.
 POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'"
