@@ -277,7 +277,9 @@ class _Copy:
 
 def _destination(row: StoredFile) -> Tier | None:
     """Return the one tier that lacks the file, where a plain copy there is what comes first."""
-    is_plain = row.is_live and not (row.staged or row.stale or row.lost or catalog.is_doubted(row))
+    is_plain = row.is_live and not (
+        row.staged or row.stale or row.lost or row.owes_trash or catalog.is_doubted(row)
+    )
     if not is_plain or row.attempts > conf.get("RETRIES") + 1:  # the engine refuses what killed its workers
         return None
     try:

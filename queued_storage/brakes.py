@@ -57,6 +57,18 @@ class TooManyLeftovers(TooMany):
         )
 
 
+class TooManyOrphans(TooMany):
+    """So many files of one tier are unknown that they are probably somebody's."""
+
+    @staticmethod
+    def told(tier: str, concerned: int, of: int, share: str) -> str:
+        return (
+            f"{concerned} of {of} files on tier {tier!r} are unknown to the catalog, {share}. They are probably "
+            "somebody's: `tiers transfer` takes in what was there before. Nothing was removed; --dry-run names them. "
+            "If they are all to go, say --max-share 100."
+        )
+
+
 class Brake:
     """Stops when too large a share of a tier is concerned: over the whole run, and over any part of it."""
 

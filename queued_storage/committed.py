@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from . import bounded, catalog, conf, dispatch, hooks, identity, outage, staging
+from . import bounded, catalog, conf, dispatch, hooks, identity, outage, staging, trash
 from .chain import chains
 from .reconcile import reconcile
 
@@ -80,6 +80,8 @@ class _Clearing(hooks.Deletion):
             return  # saved again in the same transaction
         if (using := hooks.commit_elsewhere(self.row.chain)) is not None:
             _clear(self.row, using)
+            if self.row.owes_trash:
+                return  # a rollback of that one would take what is kept away again
             self.clear_first_tier()  # in that transaction, if it is that database: then it comes back with a rollback
             return
         try:
@@ -106,4 +108,6 @@ class _Clearing(hooks.Deletion):
             )
             if is_owed and identity.holds(first):
                 with outage.discretion(first):  # what a hook raises goes into the log
+                    if current is not None and current.owes_trash:
+                        trash.keep_nearby(chains[row.chain], current)
                     first.storage.delete(row.name)

@@ -171,7 +171,7 @@ class Copies:
                 replace=replace,
                 staged=row.staging_name(row.fence),
                 progress=bandwidth.held_back([source, destination], heartbeat.progress),
-                publishing=partial(self._publishing, destination, heartbeat),
+                publishing=partial(self.publishing, destination, heartbeat),
             )
             tell(copied.size)
             return copied
@@ -185,7 +185,7 @@ class Copies:
             raise left.error from None
 
     @contextmanager
-    def _publishing(self, destination: Tier, heartbeat: Any) -> Iterator[None]:
+    def publishing(self, destination: Tier, heartbeat: Any) -> Iterator[None]:
         """Be sure, at the last moment, that the file is still this attempt's to write."""
         with ExitStack() as held:
             # A save that overwrites may put newer bytes on the first tier in this moment.

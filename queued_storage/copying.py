@@ -56,6 +56,8 @@ class Content:
     size: int | None = None
     digest: str = ""
     modified_at: datetime | None = None
+    #: The name by which the source has it, where that is another.
+    source_name: str = ""
 
 
 def copy(
@@ -82,7 +84,7 @@ def copy(
         by_server = _copied_by_server(source, destination, content, replace=replace, publishing=publishing)
         if by_server is not None:
             return by_server
-    with _open(source, destination, content.name, progress) as opened:
+    with _open(source, destination, content.source_name or content.name, progress) as opened:
         taken = _taken(opened, source, content, progress)
         upload = partial(taken.as_upload, content)
         publish = partial(
@@ -124,7 +126,7 @@ def _copied_by_server(
     name, storage = content.name, destination.storage
     if not (conditional.can_save(source.storage) and conditional.can_save(storage)):
         return None
-    found = direct.find(source.storage, storage, name)
+    found = direct.find(source.storage, storage, content.source_name or name, name)
     if found is None:
         return None
     copied = Copy(found.size, content.digest)

@@ -171,9 +171,7 @@ def stage(
     is the base name to stage by, for who must know it; a new one is made otherwise. ``modified_at`` is the time to
     show for a file that is older than this copy of it.
     """
-    directory = os.path.dirname(storage.path(name))
-    if not os.path.isdir(directory):
-        _make_directory(Path(directory), storage.directory_permissions_mode, durable=durable)
+    directory = make_folder(storage, name, durable=durable)
     path = os.path.join(directory, staging or staging_name())
     staged: Staged | None = None
     try:
@@ -187,6 +185,14 @@ def stage(
         if staged is None or not staged.kept:
             with suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def make_folder(storage: FileSystemStorage, name: str, *, durable: bool = False) -> str:
+    """Make the folder that the name is in, if it is not there; return its path."""
+    directory = os.path.dirname(storage.path(name))
+    if not os.path.isdir(directory):
+        _make_directory(Path(directory), storage.directory_permissions_mode, durable=durable)
+    return directory
 
 
 def publish_kept(
@@ -226,6 +232,22 @@ def _was_moved(final: Path, size: int | None) -> bool:
         return error.errno in _NO_LINKS and final.stat().st_size == size
     twin.unlink()
     return False
+
+
+def link(storage: FileSystemStorage, name: str, to: str) -> bool:
+    """Give the file a second name, in a folder that is there; return False where this file system cannot.
+
+    Raise NameTaken where the second one is taken.
+    """
+    try:
+        os.link(storage.path(name), storage.path(to), follow_symlinks=False)
+    except FileExistsError as error:
+        raise NameTaken(to) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
 
 
 def sync(storage: FileSystemStorage, name: str) -> None:

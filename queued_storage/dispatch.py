@@ -108,6 +108,7 @@ def sweep(chain: str | None = None) -> int:
         if chain in (None, alias):
             applied.note(chains[alias])
             watermarks.relieve(chains[alias])
+    catalog.expire(timezone.now(), MAX_SWEPT, chain)  # what is purged from the trash is due like any delete
     now, own = timezone.now(), chains.with_own_tiers()
     # What a host alone can do, it sends itself on its way, when it shows the sign of life that it is asked for.
     of_hosts = catalog.is_for_any(catalog.alive(now)) if own else None
@@ -157,6 +158,17 @@ def prune(chain: str | None = None, days: float | None = None, *, dry_run: bool 
     if dry_run:
         return sum(rows.count() for rows in catalog.tombstones(timezone.now(), known, days))
     return catalog.prune(timezone.now(), known, days)
+
+
+def purge(chain: str | None = None, *, dry_run: bool = False) -> int:
+    """Have removed what has been in the trash (of one chain) for its time; return how many files. They are due then."""
+    now = timezone.now()
+    if dry_run:
+        return catalog.expired(now, chain).count()
+    count = 0
+    while some := catalog.expire(now, MAX_SWEPT, chain):
+        count += some
+    return count
 
 
 def retry(

@@ -212,6 +212,19 @@ class NameTaken(QueuedStorageError):
     """Another process took the name between the look for a free one and its use."""
 
 
+class GoneFromTrash(QueuedStorageError):
+    """Somebody else has restored, erased or purged it in the meantime."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} is not in the trash any more: somebody else has restored, erased or purged it meanwhile."
+        )
+
+
+class NotRestored(QueuedStorageError):
+    """A deleted file was not brought back; the message says why, and what to type. It is in the trash still."""
+
+
 class OldContentNotRestored(QueuedStorageError, OSError):
     """A save could not replace the content of a name, nor put the old content back; ``kept`` is a file that has it."""
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from . import catalog, copying, outage, staging, traits
+from . import catalog, copying, disk, outage, staging, traits
 from .chain import Chain
 from .exceptions import CopyMismatch
-from .names import clean, is_staging
+from .names import clean, is_of_trash, is_staging
 from .renaming import ASIDE
 from .tier import Tier
 
@@ -80,8 +80,8 @@ def _files(chain: Chain, tier: Tier, before: datetime) -> Iterator[Leftover | No
         if (
             is_staging(base)
             and catalog.find(chain.alias, name) is None
-            and _is_older(tier, name, before)
-            and not catalog.is_staged(base)
+            and is_older(tier, name, before)
+            and not (catalog.is_staged(base) or catalog.is_kept_as(base))
         ):
             remove = partial(_put_back, chain, tier, name) if base.endswith(ASIDE) else tier.storage.delete
             size = partial(_ask, tier, partial(_size, tier, name))
@@ -145,7 +145,7 @@ def walk(tier: Tier, path: str = "") -> Iterator[str]:
             yield from walk(tier, prefix + directory)
 
 
-def _is_older(tier: Tier, name: str, before: datetime) -> bool:
+def is_older(tier: Tier, name: str, before: datetime) -> bool:
     try:
         written: datetime = _ask(tier, partial(tier.storage.get_modified_time, name))
     except NotImplementedError:
@@ -154,7 +154,21 @@ def _is_older(tier: Tier, name: str, before: datetime) -> bool:
         if not traits.is_missing(error):
             raise
         return False
-    return (timezone.make_aware(written) if timezone.is_naive(written) else written) < before
+    if is_of_trash(name) and _is_linked_later(tier, name, before):
+        return False
+    return _aware(written) < before
+
+
+def _is_linked_later(tier: Tier, name: str, before: datetime) -> bool:
+    """Tell whether a disk gave the file this name later than that: the time of its content stays what it was."""
+    if not disk.tells_times(tier.storage):
+        return False
+    linked: datetime = _ask(tier, partial(tier.storage.get_created_time, name))
+    return _aware(linked) >= before
+
+
+def _aware(moment: datetime) -> datetime:
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
 def _uploads(tier: Tier, before: datetime) -> Iterator[Leftover]:

@@ -121,6 +121,12 @@ class StoredFile(models.Model):
         ),
     )
 
+    owes_trash = models.BooleanField(
+        _("owes trash"),
+        default=False,
+        help_text=_("Content that was deleted under this name is yet to be put into the trash."),
+    )
+
     class Meta:
         verbose_name = _("stored file")
         verbose_name_plural = _("stored files")
@@ -296,3 +302,80 @@ class HostClearing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}: {self.chain}:{self.name}"
+
+
+class TrashedFile(models.Model):
+    """A deleted file that can be brought back: what was known of it, and where its content is kept."""
+
+    #: What a restored file has of the deleted one's row.
+    FACTS: ClassVar[tuple[str, ...]] = (
+        "size", "digest", "content_type", "metadata", "saved_at", "modified_at", "created_at", "accessed_at", "model",
+        "field", "policy", "requested",
+    )  # fmt: skip
+
+    chain = models.CharField(_("chain"), max_length=64)
+    name = models.TextField(_("name"))
+    key = models.CharField(_("key"), max_length=64, editable=False, help_text=_("SHA-256 of the name."))
+    generation = models.PositiveBigIntegerField(_("generation"), help_text=_("That was deleted."))
+
+    size = models.PositiveBigIntegerField(_("size"), null=True, help_text=_("In bytes."))
+    digest = models.CharField(_("digest"), max_length=64, blank=True)
+    content_type = models.CharField(_("content type"), max_length=255, blank=True)
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True, encoder=DjangoJSONEncoder)
+    saved_at = models.DateTimeField(_("saved at"))
+    modified_at = models.DateTimeField(_("modified at"), null=True)
+    created_at = models.DateTimeField(_("created at"), null=True)
+    accessed_at = models.DateTimeField(_("accessed at"), null=True)
+    model = models.CharField(_("model"), max_length=200, blank=True)
+    field = models.CharField(_("field"), max_length=200, blank=True)
+    policy = models.CharField(_("policy"), max_length=255, blank=True)
+    requested = models.BooleanField(_("requested"), default=False)
+
+    deleted_at = models.DateTimeField(_("deleted at"))
+    until = models.DateTimeField(_("until"), help_text=_("When it is purged."))
+    sources = models.JSONField(
+        _("sources"), default=list, help_text=_("Tiers that hold it under its own name until it is kept.")
+    )
+    staged = models.CharField(
+        _("staged"),
+        max_length=64,
+        blank=True,
+        help_text=_("Base name by which the first tier holds it instead, if it was never published."),
+    )
+    tier = models.CharField(
+        _("tier"), max_length=64, blank=True, help_text=_("Where it is kept; empty: not yet.")
+    )
+    token = models.CharField(
+        _("token"), max_length=32, blank=True, help_text=_("Part of the name by which it is kept.")
+    )
+
+    class Meta:
+        verbose_name = _("deleted file")
+        verbose_name_plural = _("deleted files")
+        default_permissions = ("view",)
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["chain", "key"], name="queued_storage_trash_name"),
+            models.Index(fields=["until"], name="queued_storage_trash_until"),
+            models.Index(fields=["token"], name="queued_storage_trash_token"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain}:{self.name}"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its content lies in the trash; else under its own name still."""
+        return bool(self.tier)
+
+    @property
+    def kept_as(self) -> str:
+        """The name by which its tier holds the content."""
+        return names.trash_name(self.name, self.token)
+
+    def token_for(self, fence: int, *, near: bool = False) -> str:
+        """Return what the name has in it by which an attempt of this fence keeps the content.
+
+        ``near`` is of who keeps it on the first tier, under the lock of its name's row and with no fence of its own.
+        """
+        told = f"{self.chain}\0{self.key}\0{self.pk}\0{self.deleted_at.timestamp()}\0{fence}\0{near}"
+        return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -31,8 +32,10 @@ from .exceptions import (
     UnknownChain,
     WrongPlace,
 )
+from .names import is_staging
 from .removals import Removals
 from .tier import Tier
+from .trash import Keeping
 
 if TYPE_CHECKING:
     from .models import StoredFile
@@ -168,6 +171,7 @@ class Reconciliation:
         self._be_its_host()
         if self.row.staged:
             self._publish_staged()
+        Keeping(self.attempt).keep_each()  # of what was deleted before the name was taken again
         self._distrust_overwritten()
         if self._is_doubted:
             self._look_for_a_good_copy()
@@ -313,6 +317,7 @@ class Reconciliation:
     # ---- a deleted file ----
 
     def _clear(self) -> None:
+        Keeping(self.attempt).keep_each()
         failure: Exception | None = None
         for name in list(self.row.stale):
             if name in self.chain and self.chain.is_elsewhere(self.chain[name], self.row):
@@ -334,7 +339,10 @@ class Reconciliation:
             staging.discard(first, self.row.name, self.row.staged)
         self.contenders.wait_for_them(self.chain)
         catalog.bury(self.row)
-        self.attempt.tell(signals.file_deleted)
+        if not is_staging(
+            PurePosixPath(self.row.name).name
+        ):  # else of the trash, which users hear nothing of
+            self.attempt.tell(signals.file_deleted)
 
     # ---- ends ----
 

@@ -14,7 +14,7 @@ from django.core.files.base import File
 from django.core.files.utils import validate_file_name
 from django.db import DatabaseError, transaction
 
-from . import acknowledging, catalog, committed, dispatch, outage, signals, traits, uploads, writing
+from . import acknowledging, catalog, committed, dispatch, outage, signals, traits, trash, uploads, writing
 from .attempt import tell
 from .catalog import Saved
 from .chain import Chain
@@ -193,6 +193,8 @@ class Saver:
             with ExitStack() as rows:
                 rows.enter_context(transaction.atomic(using=catalog.database()))
                 row = rows.enter_context(catalog.reserved(self.chain, name))
+                if row.owes_trash:  # what was deleted a moment ago, and the new content would replace
+                    trash.keep_nearby(self.chain, row)
                 replaces = not row.is_gone or first.storage.exists(name)
                 # Replaced content must be there if this does not come to its commit, by a rollback or a crash.
                 staged, size = prepared.keep() if replaces else ("", None)

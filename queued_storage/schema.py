@@ -32,6 +32,8 @@ POLICIES = "QUEUED_STORAGE_POLICIES"
 PREFIX = "QUEUED_STORAGE_"
 #: Longest name of a file, in characters, that a chain takes.
 MAX_NAME = 1024
+#: For how long a deleted file can be kept.
+SHORTEST_TRASH, LONGEST_TRASH = timedelta(seconds=1), timedelta(days=36_500)
 #: For how long a signed link can open its file; nobody alive sees the end of the longest.
 SHORTEST_LINK, LONGEST_LINK = timedelta(seconds=1), timedelta(days=36_500)
 
@@ -207,6 +209,9 @@ class ChainSettings(Shape):
     #: For how long a signed link opens its file, from the moment that ``url()`` gave it.
     LINK_LIFETIME: Annotated[timedelta, Field(ge=SHORTEST_LINK, le=LONGEST_LINK)] = timedelta(hours=1)
 
+    #: For how long a deleted file can be brought back by ``tiers restore``. None: a delete is final.
+    TRASH: Annotated[timedelta, Field(ge=SHORTEST_TRASH, le=LONGEST_TRASH)] | None = None
+
     @property
     def serve(self) -> Serve:
         """How its files are served: a private chain tells no URL of a tier unless it says so."""
@@ -249,6 +254,12 @@ class ChainSettings(Shape):
                 "a tier that is not SHARED needs a POLICY: without a catalog nobody knows which host has a file.",
                 {"hint": 'Write "POLICY": "transfer-and-delete", or another policy\'s name.'},
             )
+        if self.TRASH is not None:
+            raise PydanticCustomError(
+                "own_trash",
+                "TRASH does not go with a tier that is not SHARED: what was deleted would lie on a host of many.",
+                {"hint": "Remove TRASH, or begin with a tier that all hosts reach."},
+            )
         if all(self.TIERS[name].READ_ONLY for name in lower):
             raise PydanticCustomError(
                 "own_alone",
@@ -271,6 +282,14 @@ class ChainSettings(Shape):
                 "ack_without_policy",
                 "ACK needs a POLICY that wants the copies.",
                 {"hint": 'Write "POLICY": "mirror", another policy, or leave ACK out.'},
+            )
+        if self.TRASH is not None and self.POLICY is None:
+            raise PydanticCustomError(
+                "trash_without_policy",
+                "TRASH needs a POLICY: the catalog, which a chain without one does not have, knows what was deleted.",
+                {
+                    "hint": 'Write "POLICY": "delayed", by which files stay where they are, or leave TRASH out.'
+                },
             )
         writable = sum(not tier.READ_ONLY for tier in self.TIERS.values())
         if max(writable, 1) < self.ACK:
@@ -459,6 +478,7 @@ _EXAMPLES = {
     "SERVE": '"redirect", "stream", "x-accel-redirect" or "x-sendfile"',
     "ACCEL_PREFIX": 'a path such as "/protected/", with a slash at both ends',
     "PRIVATE": "True or False",
+    "TRASH": 'a duration such as "P7D" or a number of seconds, 1 or more, and 36500 days at most, or None',
     "LINK_LIFETIME": 'a duration such as "PT1H" or a number of seconds, 1 or more, and 36500 days at most',
     "TIMEOUT": "a number of seconds above 0, or None",
     "POLICY": '"POLICY": "transfer-and-delete", another policy\'s name, or None',

@@ -358,7 +358,8 @@ class TieredStorage(Storage):
     def delete(self, name: str) -> None:
         """Delete the file from every writable tier: gone for readers at once, its bytes at commit.
 
-        A tier that cannot be reached now is cleared later. Deleting a missing file does nothing.
+        A tier that cannot be reached now is cleared later. Deleting a missing file does nothing. Where the chain has
+        a TRASH, the content is kept where nobody sees it, and ``tiers restore`` brings it back until then.
         """
         if not name:
             raise ValueError("The name must be given to delete().")
@@ -375,7 +376,7 @@ class TieredStorage(Storage):
                 if row is not None and not row.is_live and not row.is_gone:
                     committed.clear(row)  # who deleted it did not come to that, or is at it
                 else:
-                    committed.clear(catalog.tombstone(self.chain, name))
+                    committed.clear(catalog.tombstone(self.chain, name, self.chain.config.TRASH))
 
     def _is_anywhere(self, name: str) -> bool:
         try:

@@ -15,7 +15,8 @@ X = f"{MEDIA}['TIERS']['x']"
 
 A_DICT_OF_DICTS = "Write {} = {{name: {{…}}, …}}."
 CHAIN_KEYS = (
-    "Write a dict with the keys TIERS, POLICY, SPILL, ACK, URLS, SERVE, ACCEL_PREFIX, PRIVATE, LINK_LIFETIME."
+    "Write a dict with the keys TIERS, POLICY, SPILL, ACK, URLS, SERVE, ACCEL_PREFIX, PRIVATE, LINK_LIFETIME, "
+    "TRASH."
 )
 TIERS_EXAMPLE = f'Write "TIERS": {{"disk": {{"BACKEND": "{DISK}"}}}}.'
 A_NAME = "Use letters, digits, '_', '-' and '.', 64 at most."
@@ -355,6 +356,9 @@ TIERS = [
 ]  # fmt: skip
 WAYS = 'Write "redirect", "stream", "x-accel-redirect" or "x-sendfile".'
 A_PREFIX = 'Write a path such as "/protected/", with a slash at both ends.'
+SECONDS_OR_ISO_OR_NONE = (
+    'Write a duration such as "P7D" or a number of seconds, 1 or more, and 36500 days at most, or None.'
+)
 SECONDS_OR_ISO = 'Write a duration such as "PT1H" or a number of seconds, 1 or more, and 36500 days at most.'
 
 
@@ -414,6 +418,29 @@ URLS = [
         Told(f"{MEDIA}['LINK_LIFETIME']", "should be less than or equal to 36500 days.", SECONDS_OR_ISO),
         LINK_LIFETIME="P36501D",
         id="links-that-never-end",
+    ),
+    chain(
+        {"TIERS": {"disk": disk(SHARED=False), "x": disk("x")}, "POLICY": "transfer", "TRASH": "P7D"},
+        Told(
+            MEDIA,
+            "TRASH does not go with a tier that is not SHARED: what was deleted would lie on a host of many.",
+            "Remove TRASH, or begin with a tier that all hosts reach.",
+        ),
+        id="trash-on-a-host-of-many",
+    ),
+    chain(
+        {"TIERS": {"disk": disk()}, "TRASH": "P7D"},
+        Told(
+            MEDIA,
+            "TRASH needs a POLICY: the catalog, which a chain without one does not have, knows what was deleted.",
+            'Write "POLICY": "delayed", by which files stay where they are, or leave TRASH out.',
+        ),
+        id="trash-without-policy",
+    ),
+    chain(
+        {"TIERS": {"disk": disk()}, "POLICY": "delayed", "TRASH": 0},
+        Told(f"{MEDIA}['TRASH']", "should be greater than or equal to 1 second.", SECONDS_OR_ISO_OR_NONE),
+        id="trash-that-keeps-nothing",
     ),
     not_stable("PRIVATE", True),
     not_stable("SERVE", "stream"),

@@ -125,7 +125,7 @@ class TestCommands:
         assert tiers("gc", "--max-files", "2")["staging"] == 2
         assert tiers("gc", "--max-bytes", "10")["staging"] == 2
         assert tiers("gc", "--max-bytes", "10") == {
-            "staging": 1, "upload": 0, "tombstones": 0, "dry_run": False,
+            "staging": 1, "upload": 0, "tombstones": 0, "trash": 0, "dry_run": False,
         }  # fmt: skip
 
     @pytest.mark.parametrize("size", ["0", "many", "-5", "5X"])

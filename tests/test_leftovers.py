@@ -45,7 +45,7 @@ def leave(folder: Path, age: float = 2 * DAY) -> Path:
 def test_staging_files_of_every_tier_and_folder_go(make_chain, tmp_path):
     make_chain(["near", "far"])
     left = [leave(tmp_path / "near"), leave(tmp_path / "far" / "a" / "b")]
-    assert gc() == {"staging": 2, "upload": 0, "tombstones": 0, "dry_run": False}
+    assert gc() == {"staging": 2, "upload": 0, "tombstones": 0, "trash": 0, "dry_run": False}
     assert not any(path.exists() for path in left)
 
 

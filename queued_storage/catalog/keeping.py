@@ -126,7 +126,7 @@ def _revive(chain: Chain, saved: Saved, generation: int | None = None) -> Stored
     with locked(chain.alias, saved.name) as row:
         if row is None or not row.is_gone or generation not in (None, row.generation):
             raise NameTaken(saved.name)
-        return _begin_generation(row, _facts(chain, saved))
+        return begin_generation(row, _facts(chain, saved))
 
 
 @contextmanager
@@ -168,10 +168,10 @@ def replace(row: StoredFile, chain: Chain, saved: Saved) -> StoredFile:
     """Write the next generation of a name whose content the first tier overwrites; call it inside ``reserved``."""
     stale = tuple(name for name in dict.fromkeys([*row.tiers, *row.stale]) if name not in saved.tiers)
     saved = dataclasses.replace(saved, requested=row.requested and row.is_live, stale=stale)
-    return _begin_generation(row, moved(chain, row, _facts(chain, saved)))
+    return begin_generation(row, moved(chain, row, _facts(chain, saved)))
 
 
-def _begin_generation(row: StoredFile, facts: dict[str, Any]) -> StoredFile:
+def begin_generation(row: StoredFile, facts: dict[str, Any]) -> StoredFile:
     # The lease of an attempt under way stays: its worker may still write, so nobody else shall until it ends.
     facts |= {"lost": with_loser(row), "attempts": 0, "last_error": "", "generation": row.generation + 1}
     for name, value in facts.items():
@@ -226,15 +226,6 @@ def first_state(chain: Chain, row: StoredFile, now: datetime) -> dict[str, Any]:
     if assessment.is_settled and not row.stale and not row.staged:
         return {"state": "settled", "due_at": assessment.review_at}
     return {"state": "pending", "due_at": now}
-
-
-def tombstone(chain: Chain, name: str) -> StoredFile:
-    """Mark the file as deleted, and its bytes as owed to be removed from every writable tier."""
-    writable = [tier.name for tier in chain.writable]
-    facts = {"state": "deleted", "due_at": timezone.now(), "tiers": [], "stale": writable}
-    facts["saved_at"] = facts["due_at"]  # for how long the tombstone is kept goes by it
-    with reserved(chain, name) as row:
-        return _begin_generation(row, moved(chain, row, facts))
 
 
 def owe_removal(chain: Chain, name: str, tier: str) -> bool:

@@ -50,9 +50,12 @@ def is_one_server(source: Any, destination: Any) -> bool:
     return line is not None and other is not None and line.leads_where(other)
 
 
-def find(source: Any, destination: Any, name: str) -> Object | None:
-    """Return the object if its server can copy it to the destination; None where its bytes have to be moved."""
-    if not (is_ordinary(source, name) and is_ordinary(destination, name)):
+def find(source: Any, destination: Any, name: str, to: str = "") -> Object | None:
+    """Return the object if its server can copy it to the destination; None where its bytes have to be moved.
+
+    ``to`` is the name there, if that is another.
+    """
+    if not (is_ordinary(source, name) and is_ordinary(destination, to or name)):
         return None
     if not is_one_server(source, destination):
         return None

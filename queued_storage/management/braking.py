@@ -10,13 +10,14 @@ from queued_storage.brakes import Cap
 from .simulate import size
 
 
-def add_share(parser: ArgumentParser, default: float, what: str) -> None:
+def add_share(parser: ArgumentParser, default: float | None, what: str) -> None:
+    """Add the share; without a default ``what`` tells it."""
     parser.add_argument(
         "--max-share",
         type=_percentage,
         default=default,
         metavar="PERCENT",
-        help=f"{what} (default: %(default)g)",
+        help=what if default is None else f"{what} (default: %(default)g)",
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 HOSTS = "tests/hosts/test_own_disks.py"
 SHORT = "tests/guarantees/test_g_in_short.py"
+TRASH = "tests/trash/test_keeping.py"
 LATE = "tests/guarantees/test_g_late_workers.py"
 PROPERTY = "tests/guarantees/test_g2_property.py::test_g2_no_order_of_statements_removes_the_last_copy"
 
@@ -294,10 +295,50 @@ SABOTAGES = (
     Sabotage(
         "forget-the-tombstone",
         "G5",
-        "catalog/keeping.py",
-        '"tiers": [], "stale": writable}',
-        '"tiers": [], "stale": []}',
+        "catalog/trashing.py",
+        'facts["stale"] = [tier.name for tier in chain.writable]',
+        'facts["stale"] = []',
         (f"{SHORT}::test_g5_tier_that_is_down_is_cleared_later",),
+    ),
+    Sabotage(
+        "clear-before-the-trash-has-it",
+        "G2",
+        "reconcile.py",
+        "        Keeping(self.attempt).keep_each()\n        failure",
+        "        failure",
+        (f"{TRASH}::test_g2_who_deleted_died_after_the_commit",),
+    ),
+    Sabotage(
+        "overwrite-before-the-trash-has-it",
+        "G2",
+        "saving.py",
+        "                    trash.keep_nearby(self.chain, row)\n",
+        "                    pass\n",
+        (f"{TRASH}::test_g6_overwriting_chain_keeps_what_was_deleted_a_moment_ago",),
+    ),
+    Sabotage(
+        "keep-by-a-name-that-late-workers-know",
+        "G6",
+        "models.py",
+        "\\0{fence}\\0{near}",
+        "",
+        (f"{TRASH}::test_g6_worker_that_wakes_up_late_puts_no_newer_content_into_the_trash",),
+    ),
+    Sabotage(
+        "restore-what-another-restored",
+        "G2",
+        "catalog/trashing.py",
+        "        _expire([entry])\n        change_row(row, lease",
+        "        change_row(row, lease",
+        (f"{TRASH}::test_two_who_restore_one_file_bring_it_back_once",),
+    ),
+    Sabotage(
+        "restore-over-a-newer-file",
+        "G6",
+        "catalog/trashing.py",
+        "            if not row.is_gone:\n                raise NameTaken(name)\n            now",
+        "            now",
+        (f"{TRASH}::test_g6_save_that_is_quicker_than_a_restore_keeps_its_name",),
     ),
     Sabotage(
         "give-up-deletes",

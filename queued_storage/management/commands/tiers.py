@@ -41,10 +41,20 @@ from queued_storage.brakes import Cap, TooMany
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError, WrongPlace
 from queued_storage.hosts import HostStatus
-from queued_storage.management import applying, braking, escaping, identify, simulate, stopping, verify
+from queued_storage.management import (
+    applying,
+    braking,
+    escaping,
+    identify,
+    retention,
+    simulate,
+    stopping,
+    verify,
+)
 from queued_storage.names import clean
 from queued_storage.operations import ChainStatus
 from queued_storage.planning import Plan
+from queued_storage.retention import erase
 from queued_storage.storage import TieredStorage
 
 T = TypeVar("T")
@@ -57,6 +67,8 @@ _TO_GO_ON = {
     "retry": "What was made due again is on its way; run it again for the rest.",
     "apply": "What was made due stays due; run it again to go on where it was.",
     "gc": "What was removed is gone; run it again for the rest.",
+    "restore": "What was not restored is in the trash still; run it again.",
+    "erase": "Run it again: it goes on, and tells what is done.",
 }
 _NOTHING_DONE = "Nothing was changed; run it again to see the whole."
 
@@ -232,22 +244,26 @@ class Command(BaseCommand):
         return run.run([chains[alias] for alias in self._catalogued(options)])
 
     def gc(self, options: dict[str, Any]) -> bool:
-        before = datetime.now(UTC) - timedelta(seconds=options["older_than"])
+        if options["orphans"]:
+            return self._gc_orphans(options)
+        before = datetime.now(UTC) - timedelta(seconds=_older_than(options))
         found: Counter[str] = Counter({"staging": 0, "upload": 0})
         dry_run, cap = options["dry_run"], braking.cap(options)
         try:
             for alias in [options["chain"]] if options["chain"] is not None else chains:
                 for leftover in operations.collect(
-                    alias, before, dry_run=dry_run, max_share=options["max_share"], cap=cap
+                    alias, before, dry_run=dry_run, max_share=_share(options, 50.0), cap=cap
                 ):
                     found[leftover.kind] += 1
                     if not self.json:
                         self._line(f"{alias}: {leftover.tier}: {leftover.kind} {leftover.name}")
             pruned = dispatch.prune(options["chain"], options["history"], dry_run=dry_run)
+            purged = dispatch.purge(options["chain"], dry_run=dry_run)
         except (TooMany, WrongPlace) as error:
-            self._report({**found, "tombstones": 0, "dry_run": dry_run})
+            self._report({**found, "tombstones": 0, "trash": 0, "dry_run": dry_run})
             raise CommandError(escaping.lines(str(error))) from error
-        self._report({**found, "tombstones": pruned, "dry_run": dry_run, **self._told_of(cap)})
+        counts = {**found, "tombstones": pruned, "trash": purged, "dry_run": dry_run}
+        self._report(counts | self._told_of(cap))
         return False
 
     def _told_of(self, cap: Cap) -> dict[str, bool]:
@@ -310,6 +326,41 @@ class Command(BaseCommand):
                 "Not every tier is identified. Nothing was changed on those that were refused."
             )
         return False
+
+    def _gc_orphans(self, options: dict[str, Any]) -> bool:
+        if options["older_than"] is None:
+            raise CommandError("Say how old an orphan has to be: --older-than P30D")
+        aliases = self._catalogued(options)
+        cap = braking.cap(options)
+        options["max_share"] = _share(options, 10.0)
+        report, findings = retention.collect_orphans(aliases, options, cap, self._line, json=self.json)
+        self._report(report | self._told_of(cap))
+        return findings
+
+    def restore(self, options: dict[str, Any]) -> bool:
+        storage = TieredStorage(self._alias(options))
+        report, findings = retention.Restore(storage, options, self._line, json=self.json).run()
+        self._report(report)
+        return findings
+
+    def erase(self, options: dict[str, Any]) -> bool:
+        storage = TieredStorage(self._alias(options))
+        names = list(dict.fromkeys(clean(name) for name in options["name"]))
+        if options["dry_run"]:
+            self._report(
+                {"would_erase": len(names), "tiers": ", ".join(storage.chain.names), "dry_run": True}
+            )
+            return False
+        if not options["yes"]:
+            retention.confirm(names, storage.chain)
+        receipts = []
+        for name in names:
+            receipts.append(receipt := erase(storage, name))
+            if not self.json:
+                retention.print_receipt(receipt, self._line)
+        if self.json:
+            self._print_json({"receipts": [receipt.as_dict() for receipt in receipts]})
+        return not all(receipt.is_complete for receipt in receipts)
 
     def explain(self, options: dict[str, Any]) -> bool:
         story = operations.explain(TieredStorage(self._alias(options)), options["name"])
@@ -454,6 +505,14 @@ def _seconds(text: str) -> float:
     return _positive(text, "seconds")
 
 
+def _share(options: dict[str, Any], default: float) -> float:
+    return default if options["max_share"] is None else float(options["max_share"])
+
+
+def _older_than(options: dict[str, Any]) -> float:
+    return 86_400.0 if options["older_than"] is None else options["older_than"]
+
+
 def _days(text: str) -> float:
     return _positive(text, "days", zero=True)
 
@@ -542,13 +601,16 @@ def _verify(parser: ArgumentParser) -> None:
 
 
 def _gc(parser: ArgumentParser) -> None:
-    """Remove what crashed processes left: unfinished files, unfinished multipart uploads, old tombstones."""
+    """Remove what crashed processes left: unfinished files, unfinished multipart uploads; old tombstones and trash.
+
+    With --orphans instead whole files that nobody knows: see with --dry-run which those are.
+    """
     parser.add_argument(
         "--older-than",
-        type=float,
-        default=86400,
+        type=retention.seconds,
         metavar="SECONDS",
-        help="leave what was written to since then alone (default: %(default)s, a day); slow uploads need their time",
+        help="leave what was written to since then alone, so many seconds, or P30D say (default: a day; for orphans "
+        "there is none); slow uploads need their time",
     )
     parser.add_argument(
         "--history",
@@ -556,7 +618,9 @@ def _gc(parser: ArgumentParser) -> None:
         metavar="DAYS",
         help="keep tombstones of deleted files for so many days (default: QUEUED_STORAGE_HISTORY)",
     )
-    braking.add_share(parser, 50.0, "stop when more of a tier's files look like what a crash left")
+    retention.add_orphans(parser)
+    what = "stop when more of a tier's files look like what a crash left (default: 50), or are orphans (10)"
+    braking.add_share(parser, None, what)
     braking.add_caps(parser, "remove")
     _dry_run(parser)
 
@@ -587,6 +651,19 @@ def _identify(parser: ArgumentParser) -> None:
     identify.add_arguments(parser)
 
 
+def _restore(parser: ArgumentParser) -> None:
+    """Bring deleted files back from the trash of a chain that has one (TRASH), or tell what lies there (--list)."""
+    retention.add_restore(parser, _count)
+
+
+def _erase(parser: ArgumentParser) -> None:
+    """Remove every copy, generation, part and trash of a name from every tier, and print a receipt.
+
+    What a tier that is down may have stays owed (exit 2): run it again, which tells what is done by then.
+    """
+    retention.add_erase(parser)
+
+
 def _explain(parser: ArgumentParser) -> None:
     """Tell the story of one file: where it lies, where it should, and what happens next."""
     parser.add_argument("name", help="the file's name in its storage")
@@ -611,6 +688,8 @@ _ACTIONS = {
     "plan": _plan,
     "apply": _apply,
     "identify": _identify,
+    "restore": _restore,
+    "erase": _erase,
     "explain": _explain,
     "simulate": _simulate,
 }
