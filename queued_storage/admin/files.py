@@ -32,7 +32,7 @@ class StoredFileAdmin(Actions, admin.ModelAdmin):  # type: ignore[type-arg]
     # They would count all files, for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
     actions = ("retry", "transfer", "cancel", "verify")
-    fieldsets = (
+    sections = (
         (_("The file"), {"fields": ("name", "chain", "size", "content_type", "digest", "generation", "metadata")}),
         (_("Times"), {"fields": ("saved_at", "copied_at", "modified_at", "created_at", "accessed_at")}),
         (_("Where it lies, and why"), {
@@ -41,7 +41,6 @@ class StoredFileAdmin(Actions, admin.ModelAdmin):  # type: ignore[type-arg]
             )
         }),
         (_("Work"), {"fields": ("state", "due_at", "for_host", "attempts", "last_error", "lease_until")}),
-        (_("Inside"), {"classes": ("collapse",), "fields": ("key", "staged", "lease", "fence", "lost")}),
     )  # fmt: skip
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -90,6 +89,12 @@ class StoredFileAdmin(Actions, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show every field: what has no section of its own is of use to those who know the inside."""
+        shown = {name for _title, options in self.sections for name in options["fields"]}
+        others = [name for name in self.get_readonly_fields(request, obj) if name not in {*shown, "id"}]
+        return [*self.sections, (_("Inside"), {"classes": ("collapse",), "fields": others})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [field.name for field in self.model._meta.fields]
