@@ -62,7 +62,7 @@ def advice(path: str) -> str:
     return WITHOUT_SUCCESSOR.get(path, "")
 
 
-def advice_on(error: ImportError, path: str) -> str:
+def advice_on(error: Exception, path: str) -> str:
     """Return the same for a class path that cannot be imported, also where a module behind it is what is gone."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return advice(path) or advice(_MODULES.get(missing or "", ""))

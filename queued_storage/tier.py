@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import Storage, storages
 from django.utils.module_loading import import_string
 
-from . import amended, credentials, former, traits
+from . import amended, credentials, former, knowledge, traits
 from .exceptions import ConfigurationError
 from .schema import TIERS, Problem, TierSettings, did_you_mean
 
@@ -84,7 +85,15 @@ class Tier:
         dotted = self.backend_path
         try:
             backend = import_string(dotted)
-        except ImportError as error:
+        except (
+            ImportError,
+            ImproperlyConfigured,
+        ) as error:  # django-storages raises this of a missing library
+            if extra := knowledge.missing_extra(dotted, error):
+                raise ConfigurationError(
+                    f"{self.path}['BACKEND']: {dotted!r} needs libraries that are not installed. "
+                    f"Type: pip install 'django-queued-storage[{extra}]'"
+                ) from error
             reason = f"{self.path}['BACKEND']: {dotted!r} cannot be imported: {error}"
             advice = former.advice_on(error, dotted)
             raise ConfigurationError(f"{reason}. {advice}" if advice else reason) from error

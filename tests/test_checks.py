@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from django.db import models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
+from queued_storage import knowledge
 from queued_storage.fields import QueuedFileField, QueuedImageField
 from queued_storage.storage import TieredStorage
 
@@ -60,6 +64,22 @@ class TestMistakes:
         assert all(f"HINT: {each.hint}" in str(caught.value) for each in told_of)
 
 
+#: Extras, the module of their backend, and a library that it cannot be imported without.
+EXTRAS = [
+    ("azure", "storages.backends.azure_storage", "azure.storage.blob"),
+    ("couchdb", "queued_storage.contrib.storages.couchdb", "requests"),
+    ("dropbox", "storages.backends.dropbox", "dropbox"),
+    ("google", "storages.backends.gcloud", "google.cloud.storage"),
+    ("gridfs", "queued_storage.contrib.storages.gridfs", "pymongo"),
+    ("libcloud", "storages.backends.apache_libcloud", "libcloud"),
+    ("mogilefs", "queued_storage.contrib.storages.mogilefs", "requests"),
+    ("s3", "storages.backends.s3", "boto3"),
+    ("sftp", "storages.backends.sftpstorage", "paramiko"),
+    ("swift", "swift.storage", "swiftclient"),
+    ("webdav", "queued_storage.contrib.storages.webdav", "requests"),
+]
+
+
 class TestStorages:
     """E005: what only shows when a storage is imported and built."""
 
@@ -95,6 +115,28 @@ class TestStorages:
             assert [told(message) for message in messages()] == [
                 ("queued_storage.E005", f"{X_TIER}['BACKEND']: {backend!r} {why}", self.HINT)
             ]
+
+    @pytest.mark.parametrize(("extra", "module", "library"), EXTRAS)
+    def test_missing_library_is_told_by_the_extra_that_brings_it(
+        self, monkeypatch: pytest.MonkeyPatch, extra: str, module: str, library: str
+    ) -> None:
+        for name in [name for name in sys.modules if name == library or name.startswith(f"{library}.")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, library, None)
+        for gone in (module, "queued_storage.contrib.storages.remote"):
+            monkeypatch.delitem(sys.modules, gone, raising=False)
+        (backend,) = (each.path for each in knowledge.registered() if each.path.startswith(f"{module}."))
+        with override_settings(QUEUED_STORAGE_TIERS=self.chain({"x": {"BACKEND": backend}})):
+            (message,) = messages()
+        assert message.id == "queued_storage.E005"
+        assert message.msg.endswith(f"not installed. Type: pip install 'django-queued-storage[{extra}]'")
+
+    def test_every_extra_of_a_backend_is_one(self) -> None:
+        setup = configparser.ConfigParser()
+        setup.read(Path(__file__).parents[1] / "setup.cfg")
+        extras = {each.extra for each in knowledge.registered()} - {""}
+        assert extras == {extra for extra, *_ in EXTRAS}
+        assert extras <= set(setup["options.extras_require"])
 
     def test_option_must_be_one_of_the_backend(self) -> None:
         wrong = self.chain({"x": {"BACKEND": DISK, "OPTIONS": {"lokation": "/srv"}}})

@@ -18,6 +18,7 @@ from .base import (
     judged,
     known,
     known_by_path,
+    missing_extra,
     register,
     registered,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "judged",
     "known",
     "known_by_path",
+    "missing_extra",
     "register",
     "registered",
 ]

@@ -125,6 +125,7 @@ def _if_unchanged(etag: str) -> dict[str, Any]:
 register(
     Backend(
         path="storages.backends.azure_storage.AzureStorage",
+        extra="azure",
         missing={"azure.core.exceptions.ResourceNotFoundError": lambda e: _code(e) != "ContainerNotFound"},
         outage={
             "azure.core.exceptions.ServiceRequestError": always,

@@ -35,6 +35,8 @@ class Backend:
     path: str
     #: Other paths by which settings may name it, or a subclass that keeps its files in the same place.
     spelled: frozenset[str] = frozenset()
+    #: The extra of this package that brings the libraries it needs; "" where it needs none.
+    extra: str = ""
 
     #: Errors that say: there is no such file. FileNotFoundError need not be told.
     missing: Mapping[str, Judge] = field(default_factory=dict)
@@ -116,6 +118,17 @@ def known_by_path(path: str) -> Backend:
     """Return what is known of the class that the settings name so, without importing it."""
     named = (each for each in _backends.values() if path == each.path or path in each.spelled)
     return next(named, _UNKNOWN)
+
+
+def missing_extra(path: str, error: BaseException) -> str:
+    """Return the extra to install for a class that cannot be imported, if a missing library is why; else ""."""
+    extra = known_by_path(path).extra
+    cause: BaseException | None = error
+    while extra and cause is not None:
+        if isinstance(cause, ModuleNotFoundError):
+            return extra
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def judged(meaning: Meaning, error: BaseException) -> bool:

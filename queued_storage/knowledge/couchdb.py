@@ -19,6 +19,7 @@ def _is_permanent(error: Any) -> bool:
 register(
     Backend(
         path=PATH,
+        extra="couchdb",
         permanent={"queued_storage.contrib.storages.couchdb.CouchDBError": _is_permanent},
         opens_eagerly=True,
         overwriting=("allow_overwrite", True),

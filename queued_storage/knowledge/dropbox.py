@@ -185,6 +185,7 @@ def _delete(self: Any, name: str) -> None:
 register(
     Backend(
         path="storages.backends.dropbox.DropboxStorage",
+        extra="dropbox",
         missing={"dropbox.exceptions.ApiError": _is_missing},
         permanent={
             "dropbox.exceptions.ApiError": _is_permanent,

@@ -101,6 +101,7 @@ def _stream(storage: Any, name: str) -> GoogleStream | None:
 register(
     Backend(
         path="storages.backends.gcloud.GoogleCloudStorage",
+        extra="google",
         missing={"google.api_core.exceptions.NotFound": lambda e: not _bucket_is_missing(e)},
         outage={
             "google.api_core.exceptions.RetryError": always,

@@ -31,6 +31,7 @@ def _any_of(judge: Callable[[int | None, str], bool]) -> Callable[[Any], bool]:
 register(
     Backend(
         path=PATH,
+        extra="gridfs",
         missing={"gridfs.errors.NoFile": always},
         outage={"pymongo.errors.ConnectionFailure": always},
         permanent={

@@ -213,6 +213,7 @@ def _is_name_available(self: Any, name: str, max_length: int | None = None) -> b
 register(
     Backend(
         path="storages.backends.apache_libcloud.LibCloudStorage",
+        extra="libcloud",
         missing={
             "libcloud.storage.types.ObjectDoesNotExistError": always,
             "libcloud.storage.types.ObjectError": _is_folder,

@@ -19,6 +19,7 @@ def _is_permanent(error: Any) -> bool:
 register(
     Backend(
         path=PATH,
+        extra="mogilefs",
         permanent={"queued_storage.contrib.storages.mogilefs.TrackerError": _is_permanent},
         opens_eagerly=True,
         overwriting=("allow_overwrite", True),

@@ -170,6 +170,7 @@ _PLACE = (
 register(
     Backend(
         path=PATH,
+        extra="s3",
         spelled=frozenset(
             f"storages.backends.{each}"
             for each in ("s3.S3StaticStorage", "s3boto3.S3Boto3Storage", "s3boto3.S3StaticStorage")

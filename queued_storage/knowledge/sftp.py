@@ -81,6 +81,7 @@ def _delete(self: Any, name: str) -> None:
 register(
     Backend(
         path=PATH,
+        extra="sftp",
         outage={
             "paramiko.ssh_exception.NoValidConnectionsError": always,
             "paramiko.ssh_exception.SSHException": always,

@@ -231,6 +231,7 @@ def _get_available_name(self: Any, name: str, max_length: int | None = None) -> 
 register(
     Backend(
         path=PATH,
+        extra="swift",
         missing={"swiftclient.exceptions.ClientException": _is_missing},
         permanent={"swiftclient.exceptions.ClientException": _is_permanent},
         capacity={"swiftclient.exceptions.ClientException": _is_over_quota},

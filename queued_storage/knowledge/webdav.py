@@ -35,6 +35,7 @@ def _is_permanent(error: Any) -> bool:
 register(
     Backend(
         path=PATH,
+        extra="webdav",
         outage={_FAILURE: _is_outage},
         permanent={
             _FAILURE: _is_permanent,
