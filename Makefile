@@ -13,7 +13,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CREATED := $(VENV)/.python-$(VERSION)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-storages test-third-party matrix test-big stateful chaos memory bench mutations lint docs screenshots format clean help python
+.PHONY: demo test test-storages test-third-party matrix test-big stateful chaos memory bench mutations lint dist docs screenshots format clean help python
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make stateful      saves, deletes, workers, crashes and faults in any order, against a model (SEED=, STEPS=; minutes)"
 	@echo "make mutations     sabotage the package in small ways, one at a time, and see that the tests notice (minutes)"
 	@echo "make lint          style, types, direction of imports, missing migrations"
+	@echo "make dist          sdist and wheel in dist/, built twice and compared: the same for everybody who builds them"
 	@echo "make docs          build the documentation in docs/_build/html; a warning is an error"
 	@echo "make screenshots   picture the admin in Chromium for the documentation; visit the example there, with axe-core (minutes)"
 	@echo "make format        put the code into shape"
@@ -77,6 +78,11 @@ lint: $(INSTALLED)-test $(INSTALLED)-lint
 	$(BIN)/mypy --strict queued_storage tests/typing
 	$(BIN)/pyright --pythonpath $(PY) tests/typing
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run
+
+dist: $(INSTALLED)-lint
+	rm -rf dist
+	$(PY) tests/packaging/build_twice.py build/twice
+	cp -r build/twice/one/dist dist
 
 docs: $(INSTALLED)-docs
 	$(PY) -m sphinx -b html -W --keep-going -d docs/_build/doctrees docs docs/_build/html $(ARGS)

@@ -2,7 +2,7 @@
 
 On a developer's machine a missing service means skipped tests, with the reason. Where QUEUED_STORAGE_TEST_REQUIRE
 (a comma-separated list; CI sets it) names a service, its tests fail instead. "storages" in it stands for every
-program that ``make test-storages`` installs.
+program that ``make test-storages`` installs. One that QUEUED_STORAGE_TEST_WITHOUT names is missing, whatever answers.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def usable(service: str) -> bool:
 @functools.cache
 def why_unusable(service: str) -> str:
     """Log in for real: an empty string if that works, else the reason why not."""
+    if service in os.environ.get("QUEUED_STORAGE_TEST_WITHOUT", "").split(","):
+        return "QUEUED_STORAGE_TEST_WITHOUT names it"
     try:
         return PROBES[service]()
     except ModuleNotFoundError as error:  # in an environment without the whole of the extra "test"
