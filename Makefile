@@ -13,6 +13,8 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CREATED := $(VENV)/.python-$(VERSION)
 INSTALLED := $(VENV)/.installed
 
+SPELLED := queued_storage docs example benchmarks README.rst CONTRIBUTING.rst SECURITY.md setup.cfg
+
 .PHONY: demo test test-storages test-third-party matrix test-big stateful chaos memory bench mutations lint dist docs screenshots format clean help python
 .DEFAULT_GOAL := help
 
@@ -74,6 +76,7 @@ mutations: $(INSTALLED)-test
 lint: $(INSTALLED)-test $(INSTALLED)-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(SPELLED)
 	$(BIN)/lint-imports
 	$(BIN)/mypy --strict queued_storage tests/typing
 	$(BIN)/pyright --pythonpath $(PY) tests/typing
@@ -86,6 +89,7 @@ dist: $(INSTALLED)-lint
 
 docs: $(INSTALLED)-docs
 	$(PY) -m sphinx -b html -W --keep-going -d docs/_build/doctrees docs docs/_build/html $(ARGS)
+	$(PY) docs/check_links.py docs/_build/html
 
 screenshots: $(INSTALLED)-test $(INSTALLED)-screenshots
 	$(PY) -m tests.screenshots $(ARGS)

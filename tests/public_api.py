@@ -50,7 +50,7 @@ def public_names(module: Any) -> Iterator[str]:
         return
     for name, thing in vars(module).items():
         of_package = str(getattr(thing, "__module__", module.__name__)).startswith(module.__name__)
-        is_import = inspect.ismodule(thing) or not of_package or name == "annotations"
+        is_import = inspect.ismodule(thing) or not of_package
         if not name.startswith("_") and not is_import and (callable(thing) or is_signal(thing)):
             yield name
 
@@ -65,7 +65,7 @@ def own_members(cls: type) -> Iterator[str]:
     for name, member in sorted(vars(cls).items()):
         if name.startswith("_") and name != "__init__":
             continue
-        if inspect.isfunction(member):
+        if inspect.isfunction(member) and member.__module__.startswith("queued_storage"):
             yield f"{name}{parameters(member)}"
         elif isinstance(member, property | classmethod | staticmethod):
             yield name
