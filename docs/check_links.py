@@ -37,7 +37,7 @@ def read(path: Path) -> Page:
 def problem(path: Path, link: str) -> str:
     """Return what is wrong with the link on the page, or nothing."""
     parts = urlsplit(link)
-    if parts.scheme or parts.netloc or link.startswith("#") and len(link) == 1:
+    if parts.scheme or parts.netloc or (link.startswith("#") and len(link) == 1):
         return ""
     target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if target.is_dir():

@@ -1,4 +1,4 @@
-"""What is promised beside the code: the public interface, the oldest versions, released schemas, and links that lead somewhere."""
+"""What is promised beside the code: the public interface, oldest versions, released schemas, and links."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_oldest_versions_are_those_that_are_tested() -> None:
     }
 
 
-#: By app, the last migration of each release: what its users have. A release adds its line here (see CONTRIBUTING.rst); what
-#: a released migration does is never changed again.
+#: By app, the last migration of each release: what its users have. A release adds to it (see CONTRIBUTING.rst), and
+#: what a released migration does is never changed again.
 RELEASED: dict[str, list[str]] = {"queued_storage": [], "queued_storage_storages": []}
 
 
@@ -73,7 +73,9 @@ def test_released_schema_is_brought_up_to_date(app: str, migration: str) -> None
     call_command("makemigrations", app, check=True, dry_run=True, verbosity=0)
 
 
-PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.rst"), *ROOT.glob("*/README.rst")])
+PAGES = sorted(
+    [*ROOT.glob("*.rst"), *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.rst"), *ROOT.glob("*/README.rst")]
+)
 #: Files that the pages name, in the folders of the checkout.
 NAMED = re.compile(r"``((?:docs|tests|example|benchmarks|queued_storage|\.ci)/[\w./-]*\w\.\w+)``")
 LINKED = re.compile(r"`[^`<]*<((?!https?:|mailto:)[^>`]+)>`_|\]\(((?!https?:|mailto:)[^)]+)\)")

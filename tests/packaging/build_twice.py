@@ -52,16 +52,19 @@ def build(folder: Path, epoch: str) -> dict[str, str]:
 
 
 def pack_anew(sdist: Path, epoch: int) -> None:
-    """Give all that is in the archive, and the archive itself, one date and owner: setuptools keeps those of the disk."""
+    """Give the archive, and all that is in it, one date and owner: setuptools keeps those of the disk."""
     plain = sdist.with_suffix("")
     with tarfile.open(sdist) as packed, tarfile.open(plain, "w", format=tarfile.PAX_FORMAT) as anew:
         for member in sorted(packed.getmembers(), key=lambda member: member.name):
             member.mtime, member.uid, member.gid, member.uname, member.gname = epoch, 0, 0, "", ""
             member.pax_headers = {}
             anew.addfile(member, packed.extractfile(member) if member.isfile() else None)
-    with plain.open("rb") as content, sdist.open("wb") as target:
-        with gzip.GzipFile(sdist.name, "wb", mtime=epoch, fileobj=target) as packing:
-            shutil.copyfileobj(content, packing)
+    with (
+        plain.open("rb") as content,
+        sdist.open("wb") as target,
+        gzip.GzipFile("", "wb", mtime=epoch, fileobj=target) as packing,
+    ):
+        shutil.copyfileobj(content, packing)
     plain.unlink()
 
 
