@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from django.core.files.storage import Storage
 from django.core.files.utils import validate_file_name
 
-from .. import catalog, dispatch, logs, outage, traits
+from .. import bandwidth, catalog, dispatch, logs, outage, traits
 from ..attempt import Attempt
 from ..exceptions import GoneFromTrash, NameTaken, NotRestored, PermanentFailure, QueuedStorageError
 from ..names import clean, is_staging
@@ -207,7 +207,7 @@ class _Restoration:
                     entry.kept_as,
                     self.destination,
                     row.name,
-                    progress=heartbeat.progress,
+                    progress=bandwidth.held_back([source, self.destination], heartbeat.progress),
                     publishing=partial(publishing, heartbeat),
                 )
         except NameTaken:  # by what nobody knows of, and is not to be cleared

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError
 from django.utils import timezone
 
-from .. import catalog, disk, identity, logs, traits
+from .. import bandwidth, catalog, disk, identity, logs, traits
 from ..attempt import Attempt
 from ..chain import Chain
 from ..exceptions import CopyMismatch, LeaseLost, NameTaken, NoPatience, QueuedStorageError, TierUnavailable
@@ -86,7 +86,7 @@ class Keeping:
                     destination,
                     to,
                     verify=verify,
-                    progress=heartbeat.progress,
+                    progress=bandwidth.held_back([source, destination], heartbeat.progress),
                 )
                 self._copy(destination, copy)
         try:
