@@ -23,6 +23,7 @@ from . import (
     committed,
     conf,
     copying,
+    direct,
     disk,
     dispatch,
     former,
@@ -204,18 +205,20 @@ class TieredStorage(Storage):
                 dispatch.hint(row)
 
     def take_in(self, names: Collection[str]) -> list[str]:
-        """Do what ``transfer`` does of files that the catalog does not know, with a few statements for all.
+        """Do what ``transfer`` does, with a few statements for all of the files.
 
-        Return the names of those that were taken in. The others, and what is wrong with them, are left to ``transfer``.
+        Return the names of those that it was done of. The others, and what is wrong with them, are for ``transfer``.
         """
-        known = catalog.states(self.alias, names)
+        known = {name: row for name, row in catalog.find_many(self.alias, names).items() if row is not None}
         found = []
         for name in dict.fromkeys(names):
+            self._forget(name)
             if name not in known:
                 with suppress(Exception):
                     found.append(self._found(name))
         rows = catalog.adopt_each(self.chain, found)
         with transaction.atomic(using=catalog.database()):  # one message for all
+            rows += catalog.request_each(self.chain, [row.pk for row in known.values()])
             for row in rows:
                 if row.state == "pending":
                     dispatch.hint(row)
@@ -494,7 +497,7 @@ class _RandomNames(Storage):
 
 def _has(tier: Tier, name: str, *, quickly: bool = False) -> bool:
     if not quickly:
-        return outage.ask(tier, lambda: tier.storage.exists(name))
+        return outage.ask(tier, lambda: direct.exists(tier.storage, name))
     deadline = conf.get("DEADLINE")
     with bounded.spending(deadline / 3, leaving=deadline / 4) as seconds:
         return outage.ask(tier, lambda: tier.storage.exists(name), seconds)

@@ -84,6 +84,30 @@ def test_many_cost_few_statements(storage: TieredStorage, tmp_path: Path, catalo
     assert set(taken_in(storage).values()) == {"settled"}
 
 
+def test_to_ask_again_for_many_costs_few_statements(
+    storage: TieredStorage, tmp_path: Path, catalog_db: str
+) -> None:
+    for number in range(50):
+        put(tmp_path, "disk", f"{number}.txt")
+    taken_in(storage)
+    for state in ("pending", "settled"):
+        with CaptureQueriesContext(connections[catalog_db]) as told:
+            assert set(taken_in(storage).values()) == {state}
+        assert len(told) < 20
+        run_owed_work()
+
+
+def test_files_that_somebody_has_locked_are_asked_for_one_by_one(
+    storage: TieredStorage, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in files:
+        storage.save(f"saved/{name}", ContentFile(b"content"))
+    run_owed_work()
+    monkeypatch.setattr(catalog, "request_each", lambda chain, pks: [])
+    assert set(taken_in(storage).values()) == {"pending", "settled"}
+    assert all(row.requested for row in catalog.files())
+
+
 class Meanwhile:
     """Does something once, when the files of a batch were looked at and are not written yet."""
 

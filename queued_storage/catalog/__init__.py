@@ -72,6 +72,7 @@ from .keeping import (
     record_published,
     replace,
     request,
+    request_each,
     reserved,
 )
 from .losing import has_lost_older, may_write
@@ -205,6 +206,7 @@ __all__ = [
     "renew_each",
     "replace",
     "request",
+    "request_each",
     "reserved",
     "retry",
     "samples",

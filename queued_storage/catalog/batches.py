@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ..chain import Chain
 from .attempts import end, next_look
-from .rows import database, files, is_for_another, lease_time, stored_file_model, without
+from .rows import database, files, is_for_another, lease_time, lock_each, stored_file_model, without
 
 if TYPE_CHECKING:
     from ..models import StoredFile
@@ -27,7 +27,7 @@ def claim_each(pks: Iterable[int]) -> list[StoredFile]:
     token, now = uuid.uuid4().hex, timezone.now()
     until = now + lease_time()
     with transaction.atomic(using=database()):
-        found = _held(files().filter(pk__in=list(pks)))
+        found = lock_each(files().filter(pk__in=list(pks)))
         due = (row for row in found if row.due_at is not None and row.due_at <= now and not row.lease)
         rows = [row for row in due if not is_for_another(row)]
         claimed = files().filter(pk__in=[row.pk for row in rows])
@@ -50,22 +50,10 @@ def give_back_each(rows: Sequence[StoredFile]) -> None:
             end(row)
 
 
-def _held(rows: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
-    """Return those of the rows that nobody else has locked, locked until the transaction ends.
-
-    Whoever waits for one while it holds others would have a transaction that saves two of the files wait for it too.
-    """
-    features = connections[database()].features
-    if features.has_select_for_update:
-        return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked).order_by("pk")
-    rows.update(fence=F("fence"))  # takes SQLite's lock
-    return rows
-
-
 def _held_own(rows: Sequence[StoredFile]) -> dict[int, bool]:
     """Hold those of the rows, all of one lease, that still are this attempt's; tell of each whether it is requested."""
     generations = {row.pk: row.generation for row in rows}
-    found = _held(_own(rows)).values_list("pk", "generation", "requested")
+    found = lock_each(_own(rows)).values_list("pk", "generation", "requested")
     return {pk: requested for pk, generation, requested in found if generation == generations[pk]}
 
 

@@ -83,6 +83,18 @@ def lock_row(chain: str, name: str) -> StoredFile | None:
     return named.first()
 
 
+def lock_each(rows: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
+    """Return those of the rows that nobody else has locked, locked until the transaction ends.
+
+    Whoever waits for one while it holds others would have a transaction that saves two of the files wait for it too.
+    """
+    features = connections[database()].features
+    if features.has_select_for_update:
+        return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked).order_by("pk")
+    rows.update(fence=F("fence"))  # takes SQLite's lock
+    return rows
+
+
 def is_for_another(row: StoredFile) -> bool:
     """Tell whether what is due of the file can be done on another host alone."""
     return row.for_host is not None and row.for_host != conf.host()
