@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from django.core.files.storage import FileSystemStorage
 
-from . import copying, disk, identity, outage, traits
+from . import copying, direct, disk, identity, outage, traits
 from .exceptions import TierUnavailable
 from .tier import Tier
 
@@ -116,11 +116,11 @@ def _glance(tier: Tier, row: StoredFile) -> Flaw | None:
     if not tier.is_first and disk.is_link(storage, name):
         return Flaw(tier.name, "link", "a link lies there, not a copy")
     # Asked in any case: ``exists()`` of a disk that cannot be read says False.
-    size = storage.size(name)
+    size = direct.size(storage, name)
     is_known = row.size is not None and not traits.changes_content(storage)
     if is_known and size == row.size != 0:
         return None
-    if not storage.exists(name):  # some tell a size, 0 say, of what is not there
+    if not direct.exists(storage, name):  # some tell a size, 0 say, of what is not there
         return _missing(tier)
     if is_known and size != row.size:
         return Flaw(tier.name, "size", f"{size} bytes instead of {row.size}")

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from . import catalog, causes, census, copying, dispatch, identity, leftovers, neighbours, outage
+from . import catalog, causes, census, copying, direct, dispatch, identity, leftovers, neighbours, outage
 from .brakes import Brake, Cap, TooManyLeftovers
 from .chain import Assessment, Chain, chains
 from .exceptions import CopiesDiffer, QueuedStorageError, UnknownChain
@@ -220,7 +220,7 @@ def is_nameable(name: str) -> bool:
 
 def _has(tier: Tier, name: str) -> bool:
     try:
-        return outage.ask(tier, partial(tier.storage.exists, name))
+        return outage.ask(tier, partial(direct.exists, tier.storage, name))
     except SuspiciousOperation:
         return False
 

@@ -14,6 +14,19 @@ from __future__ import annotations
 from .answers import Refused, Sent
 from .copies import Object, copy, find, is_one_server
 from .downloads import get
+from .looks import exists, size
 from .uploads import is_way, put
 
-__all__ = ["Object", "Refused", "Sent", "copy", "find", "get", "is_one_server", "is_way", "put"]
+__all__ = [
+    "Object",
+    "Refused",
+    "Sent",
+    "copy",
+    "exists",
+    "find",
+    "get",
+    "is_one_server",
+    "is_way",
+    "put",
+    "size",
+]
