@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 
 SPELLED := queued_storage docs example benchmarks README.rst CONTRIBUTING.rst SECURITY.md setup.cfg
 
-.PHONY: demo test test-storages test-third-party matrix test-big stateful chaos memory bench mutations lint dist docs screenshots format clean help python
+.PHONY: demo test test-storages test-third-party matrix test-big stateful chaos memory operations killed bench mutations lint dist docs screenshots format clean help python
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,8 @@ help:
 	@echo "make test-big      500 files of up to 20 MB through three tiers, while a reader compares them all (minutes)"
 	@echo "make chaos         thousands of files while workers, brokers and lines are killed (SEED=, FILES=, KILLS=; minutes)"
 	@echo "make memory        peak memory of a 2 GB transfer in each direction"
+	@echo "make operations    each tiers command on 100,000 files: what it prints, and whether its memory stays flat (an hour)"
+	@echo "make killed        20,000 files to S3 by commands that are killed five times (SEED=; minutes)"
 	@echo "make bench         how fast files move, are saved and are read, beside rclone and plain Django (ARGS='--rows 1,3'; an hour)"
 	@echo "make stateful      saves, deletes, workers, crashes and faults in any order, against a model (SEED=, STEPS=; minutes)"
 	@echo "make mutations     sabotage the package in small ways, one at a time, and see that the tests notice (minutes)"
@@ -63,6 +65,12 @@ chaos: $(INSTALLED)-test
 
 memory: $(INSTALLED)-test
 	$(PY) -m benchmarks.memory $(ARGS)
+
+operations: $(INSTALLED)-test
+	$(PY) -m benchmarks.operations $(ARGS)
+
+killed: $(INSTALLED)-test
+	SEED=$(SEED) $(PY) -m benchmarks.killed $(ARGS)
 
 bench: $(INSTALLED)-bench
 	$(PY) -m benchmarks $(ARGS)

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from benchmarks import harness, profiles, results
+from benchmarks import counting, harness, killed, profiles, results, site
 from benchmarks.harness import Measure, Run
 from benchmarks.usage import Family
 from tests.support.processes import Process, free_ports
@@ -98,3 +98,30 @@ def test_samples_are_counted_by_the_part_that_they_are_of() -> None:
     counted = {name: count for name, count in profiles.shares(samples).items() if count}
     assert list(counted.values()) == [3, 2, 4]
     assert list(counted)[:2] == ["catalog: recording copies", "waiting for threads"]
+
+
+def test_requests_of_a_connection_are_counted_however_they_are_cut() -> None:
+    put = b"PUT /bucket/a%20b?x=1 HTTP/1.1\r\nContent-Length: 9\r\n\r\nPUT / HT\n"
+    sent = (
+        b"HEAD /bucket/a HTTP/1.1\r\nHost: a\r\n\r\n"
+        + put * 2
+        + b"PUT /bucket HTTP/1.1\r\nHost: a\r\n\r\n"
+        + put[:40]
+    )
+    for size in (1, 7, len(sent)):
+        counts = counting.Counts()
+        requests = counting.Requests(counts)
+        for start in range(0, len(sent), size):
+            requests.feed(sent[start : start + size])
+        assert counts.puts == {"a b": 2}
+
+
+def test_long_output_is_shortened_in_the_middle() -> None:
+    assert site.shortened(iter("abcdefghi")) == list("abcdefghi")
+    assert site.shortened(iter("abcdefghijk")) == [*"abc", "... 2 lines ...", *"fghijk"]
+
+
+def test_kills_of_a_seed_are_the_same_each_time() -> None:
+    drawn = killed.moments(1, 5, 100)
+    assert drawn == killed.moments(1, 5, 100) == sorted(set(drawn))
+    assert drawn != killed.moments(2, 5, 100)

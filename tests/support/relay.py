@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 HOST = "127.0.0.1"
@@ -16,8 +16,10 @@ HOST = "127.0.0.1"
 class Relay:
     """Hands on what comes to ``port``; or refuses connections; or takes them and never answers."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, watch: Callable[[], Callable[[bytes], None]] | None = None) -> None:
+        """``watch`` is called for each connection, and what it returns with what the client sends."""
         self.target = target
+        self._watch = watch or (lambda: lambda data: None)
         self.accepted = 0
         self._silent = False
         self._delay = 0.0
@@ -85,11 +87,14 @@ class Relay:
     def _serve(self, client: socket.socket) -> None:
         with self._tracked(client), self._tracked(socket.create_connection((HOST, self.target))) as server:
             other = {client: server, server: client}
+            seen = self._watch()
             while True:
                 for ready in select.select(list(other), [], [])[0]:
                     data = ready.recv(65536)
                     if not data:
                         return
+                    if ready is client:
+                        seen(data)
                     if self._delay:
                         time.sleep(self._delay)
                     if not (self._swallows and ready is server):
