@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ..chain import Chain
-from ..exceptions import GoneFromTrash, NameTaken
+from ..exceptions import GoneFromTrash, NameTaken, NotRestored
 from ..names import token_of
 from .attempts import change_row, claim
 from .finding import MAX_KEYS
@@ -156,10 +156,13 @@ def begin_restore(chain: Chain, name: str, entry: TrashedFile, tier: str) -> Sto
         return taken
 
 
-def record_restored(row: StoredFile, chain: Chain, entry: TrashedFile, tier: str) -> None:
+def record_restored(
+    row: StoredFile, chain: Chain, entry: TrashedFile, tier: str, is_there: Callable[[], bool]
+) -> None:
     """Say that the tier holds the restored file, and that what the trash has of it is owed to be removed.
 
-    End the attempt. Raise GoneFromTrash, and say nothing, if somebody else has restored or purged it meanwhile.
+    End the attempt. Raise GoneFromTrash, and say nothing, if somebody else has restored or purged it meanwhile; or
+    NotRestored where ``is_there``, asked while the row is locked, says no: a delete of the name clears the first tier.
     """
     now = timezone.now()
     told = copy.copy(row)
@@ -172,7 +175,9 @@ def record_restored(row: StoredFile, chain: Chain, entry: TrashedFile, tier: str
     for fact, value in first_state(chain, told, now).items():
         setattr(told, fact, value)
     changes = {fact: getattr(told, fact) for fact in (*entry.FACTS, *_RESTORED)}
-    with transaction.atomic(using=database()):
+    with locked(row.chain, row.name):
+        if not is_there():
+            raise NotRestored("it was deleted again while it was brought back")
         _expire([entry])
         change_row(row, lease="", lease_until=None, **changes)
 

@@ -218,7 +218,8 @@ class _Restoration:
             raise
         except Exception as error:  # noqa: BLE001 - raised, as the tier's
             raise attempt.named(source, error) from None
-        catalog.record_restored(row, self.chain, entry, self.destination.name)
+        is_there = partial(self.destination.storage.exists, row.name)
+        catalog.record_restored(row, self.chain, entry, self.destination.name, is_there)
         attempt.touched.clear()
         if row.state == "pending":
             dispatch.hint(row)

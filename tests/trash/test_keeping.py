@@ -503,6 +503,28 @@ def test_g6_save_that_is_quicker_than_a_restore_keeps_its_name(make, monkeypatch
     assert entry().is_kept
 
 
+def test_g2_name_that_is_deleted_while_it_is_brought_back_loses_nothing(make, monkeypatch):
+    from queued_storage.retention import restoring
+
+    storage = make()
+    save(storage)
+    storage.delete("a.txt")
+    record = restoring.catalog.record_restored
+
+    def later(*arguments: Any) -> None:
+        storage.delete("a.txt")
+        record(*arguments)
+
+    monkeypatch.setattr(restoring.catalog, "record_restored", later)
+    with pytest.raises(Exception, match="deleted again"):
+        restore(storage, entry())
+    monkeypatch.undo()
+    work()
+    restore(storage, entry())
+    work()
+    assert read(storage) == OLD
+
+
 def test_purge_in_the_middle_of_a_restore_waits(make, clock: Clock, monkeypatch, tmp_path):
     from queued_storage.retention import restoring
 
