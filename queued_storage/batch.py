@@ -8,6 +8,7 @@ the same, in the same order, and each row is guarded for itself.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, NoReturn
+from weakref import WeakSet
 
 from django.db import DatabaseError, connections
 from django.utils import timezone
@@ -23,10 +25,10 @@ from django.utils import timezone
 from . import catalog, conditional, conf, disk, hooks, hosts, identity, tracing, traits, windows
 from .attempt import Attempt
 from .brakes import Cap
-from .chain import chains
+from .chain import Chain, chains
 from .copies import Made
-from .exceptions import LeaseLost
-from .heartbeat import SharedHeartbeat
+from .exceptions import LeaseLost, UnknownChain
+from .heartbeat import Moment, SharedHeartbeat
 from .reconcile import Reconciliation, chain_of, reconcile
 from .slots import Turn
 from .tier import Tier
@@ -143,16 +145,13 @@ class _Batch:
 
     def copy_all(self, pks: Iterable[int]) -> Iterator[int]:
         """Make the copies; yield the keys of files that were worked on. The others stay due."""
-        rows = catalog.claim_each(pks)
-        destinations = {row.pk: tier for row in rows if (tier := _destination(row)) is not None}
-        if others := [row for row in rows if row.pk not in destinations]:
-            catalog.give_back_each(others)
+        claimed = Moment()
+        destinations = self._claim(pks)
         if not destinations:
             return
-        rows = [row for row in rows if row.pk in destinations]
-        with SharedHeartbeat(rows) as self._heartbeat:
-            running = self._begin([self._copy(row, destinations[row.pk]) for row in rows])
-            yield from destinations.keys() - {copy.row.pk for copy in running.values()}
+        rows = [row for row, _ in destinations]
+        with SharedHeartbeat(rows, claimed) as self._heartbeat:
+            running = self._begin([self._copy(row, tier) for row, tier in destinations])
             try:
                 while running:
                     done = {future: running.pop(future) for future in self._wait(running)}
@@ -174,21 +173,34 @@ class _Batch:
     def _copy(self, row: StoredFile, destination: Tier) -> _Copy:
         return _Copy(row, destination, self._heartbeat)
 
+    def _claim(self, pks: Iterable[int]) -> list[tuple[StoredFile, Tier]]:
+        """Claim the rows whose work is a plain copy; return each with the tier that it goes to."""
+        destinations: dict[int, Tier] = {}
+        unknown = set[Chain]()
+
+        def goes_to(row: StoredFile) -> str | None:
+            try:
+                chain = chain_of(row)
+            except UnknownChain:
+                return None
+            if chain not in _known.chains:
+                unknown.add(chain)
+            elif (tier := _destination(row)) is not None:
+                destinations[row.pk] = tier
+                return tier.name
+            return None
+
+        rows = catalog.claim_each(pks, goes_to)
+        if unknown:  # to build storages may take a while, in which no row is to be locked
+            for chain in unknown:
+                _get_to_know(chain)
+            rows += catalog.claim_each(set(pks).difference(destinations), goes_to)
+        return [(row, destinations[row.pk]) for row in rows]
+
     def _begin(self, copies: list[_Copy]) -> dict[Future[Made], _Copy]:
-        by_destination: dict[Destination, list[_Copy]] = defaultdict(list)
-        for copy in copies:
-            by_destination[copy.row.chain, copy.destination.name].append(copy)
-        lost: set[int] = set()
-        for (_, tier), alike in by_destination.items():
-            identity.load(alike[0].attempt.chain)
-            lost |= catalog.note_writing_each([copy.row for copy in alike], tier)
-        running = {}
-        for copy in by_turns(copies, lambda copy: copy.row.chain):
-            if copy.row.pk in lost:
-                self._go_on(copy, partial(_raise, LeaseLost(f"{copy.row} was lost")))
-            else:
-                running[copy.begin()] = copy
-        return running
+        for chain in {copy.attempt.chain for copy in copies}:
+            identity.load(chain)
+        return {copy.begin(): copy for copy in by_turns(copies, lambda copy: copy.row.chain)}
 
     def _wait(self, running: dict[Future[Made], _Copy]) -> Iterable[Future[Made]]:
         """Wait for copies that are done: for some at a time, but not for long."""
@@ -275,12 +287,29 @@ class _Copy:
             made.set_result(result)
 
 
+class _Known(threading.local):
+    """The chains whose storages this thread has built."""
+
+    def __init__(self) -> None:
+        self.chains: WeakSet[Chain] = WeakSet()
+
+
+_known = _Known()
+
+
+def _get_to_know(chain: Chain) -> None:
+    _known.chains.add(chain)
+    with suppress(Exception):  # the engine meets it for the one file, and tells it
+        for tier in chain:
+            _ = tier.storage
+
+
 def _destination(row: StoredFile) -> Tier | None:
     """Return the one tier that lacks the file, where a plain copy there is what comes first."""
     is_plain = row.is_live and not (
         row.staged or row.stale or row.lost or row.owes_trash or catalog.is_doubted(row)
     )
-    if not is_plain or row.attempts > conf.get("RETRIES") + 1:  # the engine refuses what killed its workers
+    if not is_plain or row.attempts > conf.get("RETRIES"):  # the engine refuses what killed its workers
         return None
     try:
         destination = _lacking(row)

@@ -104,17 +104,18 @@ class Heartbeat(_Beating):
 class SharedHeartbeat(_Beating):
     """The sign of life of many copies under one lease: one statement for all whose bytes flow, or have yet to.
 
-    A copy that stands still is not spoken for: its file is another's when the lease is over.
+    A copy that stands still is not spoken for: its file is another's when the lease is over. The lease counts from when
+    it was ``claimed``, by default from now.
     """
 
-    def __init__(self, rows: Iterable[StoredFile]) -> None:
+    def __init__(self, rows: Iterable[StoredFile], claimed: Moment | None = None) -> None:
         super().__init__()
         self._rows = {row.pk: row for row in rows}
         self._lease = float(conf.get("LEASE"))
         #: Whether bytes have flowed since the last beat, of those that are being copied.
         self._flows: dict[int, bool] = {}
         self._lock = threading.Lock()
-        self._renewed = dict.fromkeys(self._rows, Moment())
+        self._renewed = dict.fromkeys(self._rows, claimed or Moment())
         self._lost: set[int] = set()
 
     def of(self, row: StoredFile) -> PartHeartbeat:

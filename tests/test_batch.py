@@ -64,6 +64,10 @@ def read(storage: Any, name: str) -> bytes:
     return data
 
 
+def to_far(row: StoredFile) -> str:
+    return "far"
+
+
 def work(pks: list[int] | None = None) -> list[int]:
     return list(batch.work(ids() if pks is None else pks))
 
@@ -141,7 +145,7 @@ def test_statements_are_few(chain: TieredStorage, catalog_db: str) -> None:
 def test_each_row_gets_its_own_facts(chain: TieredStorage) -> None:
     """What differs from row to row, what is the same for all, and what some have none of."""
     save_many(chain, 3)
-    claimed = catalog.claim_each(ids())
+    claimed = catalog.claim_each(ids(), to_far)
     moment = timezone.now().replace(microsecond=123456)
     told: list[dict[str, Any]] = [
         {"size": number, "digest": f"{number:064}", "modified_at": moment if number else None}
@@ -156,7 +160,7 @@ def test_each_row_gets_its_own_facts(chain: TieredStorage) -> None:
 
 def test_g3_sign_of_life_goes_on_for_the_others_once_one_is_settled(chain: TieredStorage) -> None:
     save_many(chain, 2)
-    one, other = catalog.claim_each(ids())
+    one, other = catalog.claim_each(ids(), to_far)
     catalog.record_copies(chain.chain, "far", [(one, {"size": 1, "digest": "a" * 64})])
     assert (rows()[one.name].state, rows()[one.name].lease) == ("settled", "")
     began = rows()[other.name].lease_until
@@ -289,15 +293,15 @@ def test_g6_process_that_slept_beyond_its_lease_begins_again(
     chain: TieredStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_many(chain)
-    note = catalog.note_writing_each
+    claim = catalog.claim_each
 
-    def note_and_sleep(*arguments: Any) -> Any:
-        lost = note(*arguments)
-        shift.enter_context(later(100_000))
-        return lost
+    def claim_and_sleep(*arguments: Any) -> Any:
+        if claimed := claim(*arguments):
+            shift.enter_context(later(100_000))
+        return claimed
 
     with ExitStack() as shift:
-        monkeypatch.setattr(catalog, "note_writing_each", note_and_sleep)
+        monkeypatch.setattr(catalog, "claim_each", claim_and_sleep)
         work()
     # The second attempt at each is the one that wrote.
     assert {(row.state, row.fence) for row in rows().values()} == {("settled", 2)}
@@ -308,7 +312,7 @@ def test_g3_lease_of_what_was_copied_is_kept_until_it_is_recorded(
 ) -> None:
     settings.QUEUED_STORAGE_LEASE = 1.5
     save_many(chain, 2)
-    copied, stuck = claimed = catalog.claim_each(ids())
+    copied, stuck = claimed = catalog.claim_each(ids(), to_far)
 
     def until(row: StoredFile) -> Any:
         return catalog.files().get(pk=row.pk).lease_until
@@ -485,28 +489,9 @@ class TestLockedRow:
         working.join()
         assert rows()[names[3]].state == "settled"
 
-    def test_g3_it_is_given_back_when_the_lock_is_gone(self, chain: TieredStorage, lock: Any) -> None:
-        names = save_many(chain, 3)
-        claimed = catalog.claim_each(ids())
-        end = lock(names[1])
-        giving = threading.Thread(target=_and_hang_up, args=(lambda: catalog.give_back_each(claimed),))
-        giving.start()
-        wait_until(lambda: not rows()[names[2]].lease, "the others are given back")
-        end.set()
-        giving.join()
-        assert {(row.lease, row.attempts) for row in rows().values()} == {("", 0)}
-
-    def test_g3_what_was_replaced_meanwhile_is_given_back_as_well(self, chain: TieredStorage) -> None:
-        names = save_many(chain, 3)
-        claimed = catalog.claim_each(ids())
-        with chain.open(names[1], "wb") as file:
-            file.write(b"newer")
-        catalog.give_back_each(claimed)
-        assert {row.lease for row in rows().values()} == {""}
-
     def test_beat_does_not_give_it_up(self, chain: TieredStorage, lock: Any) -> None:
         names = save_many(chain, 3)
-        claimed = catalog.claim_each(ids())
+        claimed = catalog.claim_each(ids(), to_far)
         lock(names[1])
         assert catalog.renew_each(claimed) == set()
         catalog.files().filter(name=names[2]).update(lease="another's")

@@ -95,7 +95,7 @@ def _claim_one_by_one(pks: list[int]) -> None:
 def _claim_at_once(pks: list[int]) -> None:
     from queued_storage import catalog
 
-    assert len(catalog.claim_each(pks)) == len(pks)
+    assert len(catalog.claim_each(pks, lambda row: "s3")) == len(pks)
 
 
 def _sweep(pks: list[int]) -> None:

@@ -21,7 +21,7 @@ from .attempts import (
     settle,
     wait,
 )
-from .batches import claim_each, give_back_each, note_writing_each, record_copies, renew_each
+from .batches import claim_each, record_copies, renew_each
 from .chains import changing_chain, identities, known_chain, known_chains
 from .clearing import clear, not_cleared
 from .doubting import as_it_is, condemn, distrust, distrust_own, is_as_seen, is_in_hand, unrecord
@@ -145,7 +145,6 @@ __all__ = [
     "first_state",
     "first_tier_bytes",
     "forget",
-    "give_back_each",
     "has_lost_older",
     "have_follow",
     "held_lately",
@@ -184,7 +183,6 @@ __all__ = [
     "note_clearing",
     "note_host",
     "note_writing",
-    "note_writing_each",
     "owe",
     "owe_removal",
     "owing",

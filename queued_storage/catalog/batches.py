@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,42 +12,38 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ..chain import Chain
-from .attempts import end, next_look
-from .rows import database, files, is_for_another, lease_time, lock_each, stored_file_model, without
+from .attempts import next_look
+from .many import keyed, write
+from .rows import database, is_for_another, lease_time, lock_each, without
 
 if TYPE_CHECKING:
     from ..models import StoredFile
 
 
-def claim_each(pks: Iterable[int]) -> list[StoredFile]:
-    """Take those of the rows that are due, and that no attempt has taken or left behind, for one attempt each.
+def claim_each(pks: Iterable[int], goes_to: Callable[[StoredFile], str | None]) -> list[StoredFile]:
+    """Take, for one attempt each, those of the rows that are due, and that no attempt has taken or left behind.
 
+    ``goes_to`` names the tier to which the attempt copies first, of which the row says from now on what
+    ``note_writing`` says; where it names none, the row is left as it is. It is called while the rows are locked.
     They share a lease. Rows that somebody is changing in this moment are left to others.
     """
     token, now = uuid.uuid4().hex, timezone.now()
     until = now + lease_time()
+    alike: dict[str, list[StoredFile]] = {}
     with transaction.atomic(using=database()):
-        found = lock_each(files().filter(pk__in=list(pks)))
-        due = (row for row in found if row.due_at is not None and row.due_at <= now and not row.lease)
-        rows = [row for row in due if not is_for_another(row)]
-        claimed = files().filter(pk__in=[row.pk for row in rows])
-        claimed.update(lease=token, lease_until=until, attempts=1 + F("attempts"), fence=1 + F("fence"))
-    for row in rows:
-        row.lease, row.lease_until = token, until
-        row.attempts, row.fence = row.attempts + 1, row.fence + 1
-    return rows
-
-
-def give_back_each(rows: Sequence[StoredFile]) -> None:
-    """End attempts of one lease that have done nothing, and do not count."""
-    changes: dict[str, Any] = {"lease": "", "lease_until": None, "attempts": F("attempts") - 1}
-    given_back = _change_each(rows, **changes)
-    for row in rows:
-        if row.pk in given_back:
-            continue
-        # Locked in that moment: it is waited for, with nothing else held. It may have been replaced.
-        if not _own([row]).filter(generation=row.generation).update(**changes):
-            end(row)
+        for row in lock_each(keyed(pks)):
+            is_due = row.due_at is not None and row.due_at <= now and not row.lease
+            if is_due and not is_for_another(row) and (tier := goes_to(row)) is not None:
+                alike.setdefault(tier, []).append(row)
+        for tier, rows in alike.items():
+            changes = {"lease": token, "lease_until": until, "stale": [tier], "state": "pending"}
+            keyed(row.pk for row in rows).update(
+                **changes, attempts=1 + F("attempts"), fence=1 + F("fence")
+            )
+            for row in rows:
+                _set(row, changes)
+                row.attempts, row.fence = row.attempts + 1, row.fence + 1
+    return [row for rows in alike.values() for row in rows]
 
 
 def _held_own(rows: Sequence[StoredFile]) -> dict[int, bool]:
@@ -61,13 +57,13 @@ def _change_each(rows: Sequence[StoredFile], **changes: Any) -> set[int]:
     """Change those rows of one lease that are still their attempts', and locked by nobody; return their keys."""
     with transaction.atomic(using=database()):
         held = set(_held_own(rows))
-        files().filter(pk__in=held).update(**changes)
+        keyed(held).update(**changes)
     return held
 
 
 def _own(rows: Sequence[StoredFile]) -> QuerySet[StoredFile]:
     """Return those of the rows, all of one lease, that it still has, whatever their generation."""
-    return files().filter(pk__in=[row.pk for row in rows], lease=rows[0].lease)
+    return keyed(row.pk for row in rows).filter(lease=rows[0].lease)
 
 
 def renew_each(rows: Sequence[StoredFile]) -> set[int]:
@@ -77,15 +73,6 @@ def renew_each(rows: Sequence[StoredFile]) -> set[int]:
         return set()
     own = dict(_own(rows).values_list("pk", "generation"))  # some are locked, and their own all the same
     return {row.pk for row in rows if row.pk not in renewed and own.get(row.pk) != row.generation}
-
-
-def note_writing_each(rows: Sequence[StoredFile], tier: str) -> set[int]:
-    """Say what ``note_writing`` says of rows of one lease with nothing stale; return the keys of the others."""
-    noted = _change_each(rows, stale=[tier], state="pending", lease_until=timezone.now() + lease_time())
-    for row in rows:
-        if row.pk in noted:
-            row.stale, row.state = [tier], "pending"
-    return {row.pk for row in rows} - noted
 
 
 def record_copies(
@@ -112,7 +99,7 @@ def record_copies(
             alike.setdefault(tuple(sorted(changes)), []).append(row)
         for fields, rows in alike.items():
             # In memory it stays the attempts' own: the sign of life for the others goes by it.
-            _write(rows, fields, {"lease": ""} if "lease_until" in fields else {})
+            write(rows, fields, {"lease": ""} if "lease_until" in fields else {})
     unsettled = [row for row, _ in kept if row.state != "settled"]
     return unsettled, {row.pk for row, _ in copies} - set(requested)
 
@@ -130,32 +117,6 @@ def _settled(chain: Chain, row: StoredFile, now: datetime, *, was_requested: boo
         return {}
     ended: dict[str, Any] = {"state": "settled", "due_at": next_look(review_at, now), "attempts": 0}
     return ended | {"last_error": "", "lease_until": None}
-
-
-def _write(rows: Sequence[StoredFile], fields: Sequence[str], same: Mapping[str, Any]) -> None:
-    """Write these fields of rows that are locked, and what is the same for all of them, by one statement.
-
-    Most values are the same for all rows, and are sent once; bulk_update() sends each as often as there are rows.
-    """
-    connection, meta = connections[database()], stored_file_model()._meta
-    quote = connection.ops.quote_name
-    key, keys = quote("id"), [row.pk for row in rows]
-    assignments: list[str] = []
-    values: list[Any] = []
-    for column in (column for column in meta.concrete_fields if column.name in {*fields, *same}):
-        told = [same.get(column.name, getattr(row, column.attname)) for row in rows]
-        if told.count(told[0]) == len(told):
-            assignments.append(f"{quote(str(column.column))} = %s")
-            values.append(column.get_db_prep_save(told[0], connection))
-        else:
-            choice = f"CASE {key} {'WHEN %s THEN %s ' * len(rows)}END"
-            assignments.append(f"{quote(str(column.column))} = {choice}")
-            for pk, value in zip(keys, told, strict=True):
-                values += [pk, column.get_db_prep_save(value, connection)]
-    where = f"{key} IN ({', '.join(['%s'] * len(rows))})"
-    statement = f"UPDATE {quote(meta.db_table)} SET {', '.join(assignments)} WHERE {where}"  # noqa: S608 - names
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, *keys])
 
 
 def _is_settled(chain: Chain, row: StoredFile, now: datetime) -> tuple[bool, datetime | None]:
