@@ -25,20 +25,39 @@ HEADS = {
     "old server": b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody",
     "old server that stays": b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\nbody",
     "length told twice": OK + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+    "line ends of both kinds": OK + b"X-One: 1\nX-Two: 2\r\nContent-Length: 4\r\n\r\nbody",
     "not English": OK + "X-Name: Gr\u00fc\u00dfe\r\nContent-Length: 4\r\n\r\nbody".encode("latin-1"),
 }
 
 
-class Socket:
-    def __init__(self, sent: bytes) -> None:
-        self.sent = sent
+class Pieces(io.BytesIO):
+    """Gives so many bytes at a time, as they come on a line."""
 
-    def makefile(self, mode: str) -> io.BytesIO:
-        return io.BytesIO(self.sent)
+    size = io.DEFAULT_BUFFER_SIZE
+
+    def readinto(self, buffer: Any) -> int:
+        return super().readinto(memoryview(buffer)[: self.size])
+
+
+class Socket:
+    def __init__(self, sent: bytes, at_a_time: int) -> None:
+        self.pieces = Pieces(sent)
+        self.pieces.size = at_a_time
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self.pieces)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True, params=[io.DEFAULT_BUFFER_SIZE, 7], ids=["at once", "in pieces"])
+def _at_a_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "AT_A_TIME", request.param)
+
+
+AT_A_TIME = io.DEFAULT_BUFFER_SIZE
 
 
 def begun(kind: type[HTTPResponse], sent: bytes, method: str) -> Any:
-    answer: Any = kind(Socket(sent), method=method)  # type: ignore[arg-type]
+    answer: Any = kind(Socket(sent, AT_A_TIME), method=method)  # type: ignore[arg-type]
     answer.begin()
     return answer
 
@@ -71,6 +90,10 @@ def test_field_that_is_not_there() -> None:
         b"",
         b"SSH-2.0-OpenSSH\r\n",
         b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
         OK,
         OK + b"Content-Length: 4\r\n",
         OK + b"no field\r\n\r\n",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse, UnknownProtocol
+from http.client import BadStatusLine, HTTPException, HTTPResponse, UnknownProtocol
 from typing import Any
 
 #: What http.client takes at most too: bytes of a line, and lines.
@@ -29,8 +29,13 @@ class Answer(HTTPResponse):
     def begin(self) -> None:
         fields: Any = self
         for _ in range(_INTERIM):
-            version, status, reason = fields._read_status()
-            headers = _read(self.fp)
+            lines = _at_once(self.fp)
+            if lines is None:
+                version, status, reason = fields._read_status()
+                headers = _read(self.fp)
+            else:
+                version, status, reason = _status(lines[0])
+                headers = _parsed(lines[1:])
             if not 100 <= status < 200:
                 break
         else:
@@ -52,6 +57,26 @@ class Answer(HTTPResponse):
         fields.will_close = fields._check_close() or not (fields.chunked or fields.length is not None)
 
 
+def _at_once(file: Any) -> list[str] | None:
+    """Return the lines of a head that has come as a whole; None where some of it is still on its way, or odd."""
+    seen = file.peek(1)
+    end = seen.find(b"\r\n\r\n")
+    if end < 0 or not seen.startswith(b"HTTP/1."):
+        return None
+    lines: list[str] = seen[:end].decode("latin-1").split("\r\n")
+    if seen.count(b"\n", 0, end) != len(lines) - 1:  # lines of old end with that alone
+        return None
+    file.read(end + 4)
+    return lines
+
+
+def _status(line: str) -> tuple[str, int, str]:
+    version, code, reason = (*line.split(None, 2), "", "")[:3]
+    if not (len(code) == 3 and code.isascii() and code.isdecimal() and code >= "100"):
+        raise BadStatusLine(line)
+    return version, int(code), reason
+
+
 def _length(headers: Headers) -> int | None:
     """Return the length of the body, if it is told; raise HTTPException where nobody knows what is meant."""
     told = headers.get("content-length")
@@ -64,15 +89,28 @@ def _length(headers: Headers) -> int | None:
 
 def _read(file: Any) -> Headers:
     """Read the fields up to the empty line; raise HTTPException where they are none."""
-    headers = Headers()
+    lines = []
     for _ in range(_LINES + 1):
         line = file.readline(_LINE + 1)
         if line in (b"\r\n", b"\n"):
-            return headers
-        name, colon, value = line.decode("latin-1").partition(":")
-        if not colon or len(line) > _LINE or not line.endswith(b"\n") or name != name.strip():
+            return _parsed(lines)
+        if len(line) > _LINE or not line.endswith(b"\n"):
+            raise HTTPException("the head of an answer is none")
+        lines.append(line.decode("latin-1"))
+    raise HTTPException(f"the head of an answer has more than {_LINES} lines")
+
+
+def _parsed(lines: list[str]) -> Headers:
+    """Return the fields of these lines; raise HTTPException where they are none."""
+    if len(lines) > _LINES:
+        raise HTTPException(f"the head of an answer has more than {_LINES} lines")
+    headers = Headers()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or name != name.strip():
             raise HTTPException("the head of an answer is none")
         name, value = name.lower(), value.strip()
-        known = headers.get(name)
-        headers[name] = value if known in (None, value) else f"{known}, {value}"
-    raise HTTPException(f"the head of an answer has more than {_LINES} lines")
+        known = headers.setdefault(name, value)
+        if known != value:
+            headers[name] = f"{known}, {value}"
+    return headers
