@@ -110,7 +110,7 @@ class Attempt:
 
 def tell(signal: Signal, row: StoredFile, **facts: Any) -> None:
     """Send the signal about the row's file, once what it tells is committed."""
-    model = row.model_class
+    model = row.model_class if row.model else None
     facts |= {
         "sender": type(row),
         "file": row,

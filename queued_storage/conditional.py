@@ -70,13 +70,18 @@ def copy_by_server(
     found: direct.Object, storage: Any, name: str, content: File[bytes], seen: str | None
 ) -> direct.Sent | None:
     """Have the server copy the object over what was seen there; return None where that cannot be."""
-    if storage.bucket.meta.client.meta.endpoint_url in _without_conditions:
+    if _knows_no_conditions(storage):
         return None
     return direct.copy(found, storage, name, content, dict([_condition(seen)]))
 
 
+def _knows_no_conditions(storage: Any) -> bool:
+    # Most servers know them: no client is made to ask for its endpoint.
+    return bool(_without_conditions) and storage.bucket.meta.client.meta.endpoint_url in _without_conditions
+
+
 def _send(storage: Any, name: str, upload: Callable[[], File[bytes]], seen: str | None) -> direct.Sent | None:
-    if storage.bucket.meta.client.meta.endpoint_url in _without_conditions:
+    if _knows_no_conditions(storage):
         return direct.put(storage, name, upload, {})
     try:
         return direct.put(storage, name, upload, dict([_condition(seen)]))

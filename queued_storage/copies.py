@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ from .tier import Tier
 
 if TYPE_CHECKING:
     from .models import StoredFile
+
+
+_NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class Copies:
                 verify=policy.verify,
                 copier=policy.copier,
                 replace=replace,
-                staged=row.staging_name(row.fence),
+                staged=row.staging_name(row.fence) if copying.can_fence(destination) else "",
                 progress=bandwidth.held_back([source, destination], heartbeat.progress),
                 publishing=partial(self.publishing, destination, heartbeat),
             )
@@ -187,14 +190,12 @@ class Copies:
     @contextmanager
     def publishing(self, destination: Tier, heartbeat: Any) -> Iterator[None]:
         """Be sure, at the last moment, that the file is still this attempt's to write."""
-        with ExitStack() as held:
-            # A save that overwrites may put newer bytes on the first tier in this moment.
-            is_locked = destination.is_first and not conditional.can_save(destination.storage)
-            if is_locked:
-                held.enter_context(catalog.locked(self.row.chain, self.row.name))
+        # A save that overwrites may put newer bytes on the first tier in this moment.
+        is_locked = destination.is_first and not conditional.can_save(destination.storage)
+        with catalog.locked(self.row.chain, self.row.name) if is_locked else _NOTHING:
             heartbeat.check()
             self.attempt.touched[destination.name] = destination
-            with heartbeat.resting() if is_locked else nullcontext():
+            with heartbeat.resting() if is_locked else _NOTHING:
                 yield
 
     def _times(self, source: Tier) -> dict[str, Any]:

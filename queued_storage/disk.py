@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,8 @@ _STOCK_URL: object = FileSystemStorage.url
 #: Where Django has the class.
 _PATH = "django.core.files.storage.filesystem.FileSystemStorage"
 _STOCK_SAVE: object = FileSystemStorage._save  # type: ignore[attr-defined]
+#: Names in which nothing has to be resolved.
+_PLAIN = re.compile(r"(?!\.\.?(?:/|\Z))[^/\0]+(?:/(?!\.\.?(?:/|\Z))[^/\0]+)*")
 #: What file systems say that know no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
@@ -56,7 +59,7 @@ def is_one_file(storage: Storage, other: Storage, name: str) -> bool:
 
 def is_link(storage: Storage, name: str) -> bool:
     """Tell whether what has the name is a symbolic link: no copy, for it goes with the file that it leads to."""
-    return isinstance(storage, FileSystemStorage) and os.path.islink(storage.path(name))
+    return isinstance(storage, FileSystemStorage) and os.path.islink(path_of(storage, name))
 
 
 def reads_as_stock(backend: type[Storage]) -> bool:
@@ -65,6 +68,11 @@ def reads_as_stock(backend: type[Storage]) -> bool:
         getattr(backend, name) is getattr(FileSystemStorage, name)
         for name in ("open", "_open", "exists", "path", "location", "base_location")
     )
+
+
+def open_file(storage: FileSystemStorage, name: str) -> File[bytes]:
+    """Open the file of a disk, which reads as stock, as ``storage.open()`` does."""
+    return File(open(path_of(storage, name), "rb"))
 
 
 def has_file(storage: FileSystemStorage, name: str) -> bool:
@@ -91,6 +99,20 @@ def _is_prefix(base: str) -> bool:
     return urljoin(base, "name") == f"{base}name"
 
 
+def path_of(storage: FileSystemStorage, name: str) -> str:
+    """Return ``storage.path(name)``: at once where the name has nothing to be resolved."""
+    location = str(storage.location)
+    if _joins(type(storage)) and not location.endswith("/") and _PLAIN.fullmatch(name):
+        return f"{location}/{name}"
+    return storage.path(name)
+
+
+@lru_cache
+def _joins(backend: type[FileSystemStorage]) -> bool:
+    """Tell whether paths are the location and the name, one after the other."""
+    return os.sep == "/" and backend.path is FileSystemStorage.path
+
+
 def tells_times(storage: Storage) -> TypeGuard[FileSystemStorage]:
     """Tell whether the storage tells times as FileSystemStorage does."""
     return isinstance(storage, FileSystemStorage) and all(
@@ -100,7 +122,7 @@ def tells_times(storage: Storage) -> TypeGuard[FileSystemStorage]:
 
 def times(storage: FileSystemStorage, name: str) -> dict[str, datetime]:
     """Return what the storage tells of a file's times, by one question to the file system."""
-    told = os.stat(storage.path(name))
+    told = os.stat(path_of(storage, name))
     moments = {"accessed_at": told.st_atime, "created_at": told.st_ctime, "modified_at": told.st_mtime}
     zone = UTC if settings.USE_TZ else None
     return {kind: datetime.fromtimestamp(moment, zone) for kind, moment in moments.items()}
@@ -133,7 +155,7 @@ class Staged:
 
     def publish(self, name: str, *, overwrite: bool) -> None:
         """Make the content appear under its name, in the directory of staging; raise NameTaken."""
-        final = self.storage.path(name)
+        final = path_of(self.storage, name)
         if self.modified_at is not None:  # not before: what is staged and old is nobody's any more
             os.utime(self.path, (self.modified_at.timestamp(), self.modified_at.timestamp()))
         try:
@@ -148,7 +170,7 @@ class Staged:
 
     def withdraw(self, name: str) -> None:
         """Take the name back, so that the content can be published under another."""
-        final = self.storage.path(name)
+        final = path_of(self.storage, name)
         if os.path.exists(self.path):
             os.unlink(final)
         else:
@@ -189,7 +211,7 @@ def stage(
 
 def make_folder(storage: FileSystemStorage, name: str, *, durable: bool = False) -> str:
     """Make the folder that the name is in, if it is not there; return its path."""
-    directory = os.path.dirname(storage.path(name))
+    directory = os.path.dirname(path_of(storage, name))
     if not os.path.isdir(directory):
         _make_directory(Path(directory), storage.directory_permissions_mode, durable=durable)
     return directory

@@ -168,18 +168,18 @@ class PartHeartbeat:
 
     def __init__(self, shared: SharedHeartbeat, row: StoredFile) -> None:
         self._shared = shared
-        self._row = row
+        self._pk: int = row.pk
         self._begun = Moment()
         self._limit = float(conf.get("ATTEMPT_LIMIT"))
 
     def progress(self, count: int) -> None:
-        self._shared.flow(self._row.pk)
+        self._shared.flow(self._pk)
         if self._begun.age() > self._limit:
             raise AttemptTooLong(f"the copy was not done within ATTEMPT_LIMIT ({self._limit:g} s)")
 
     def check(self) -> None:
         """Raise LeaseLost if the lease is over by the clock, or was seen to be lost; the record at the end knows."""
-        self._shared.flow(self._row.pk)
+        self._shared.flow(self._pk)
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -188,13 +188,13 @@ class PartHeartbeat:
 
     def __enter__(self) -> Self:
         self._begun = Moment()
-        self._shared.begin(self._row.pk)
+        self._shared.begin(self._pk)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._shared.end(self._row.pk)
+        self._shared.end(self._pk)
 
 
 class Moment:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from django.core.files.base import File
 from django.core.files.storage import Storage
 
-from . import traits
+from . import disk, traits
 from .spooling import spooled
 
 READ_AHEAD = 1 << 18
@@ -20,6 +21,8 @@ def open_for_read(storage: Storage, name: str, *, may_go: bool = False) -> File[
 
     ``may_go`` says that the file may be deleted there while it is read, and must be read to its end all the same.
     """
+    if _reads_as_stock(type(storage)):
+        return disk.open_file(storage, name)  # type: ignore[arg-type] # it is a disk
     if (stream := traits.stream(storage, name, may_go=may_go)) is not None:
         return File(io.BufferedReader(stream, READ_AHEAD), name=name)
     file = storage.open(name, "rb")
@@ -36,6 +39,11 @@ def open_for_read(storage: Storage, name: str, *, may_go: bool = False) -> File[
         file.close()
         raise
     return file
+
+
+@lru_cache
+def _reads_as_stock(backend: type[Storage]) -> bool:
+    return disk.reads_as_stock(backend)
 
 
 def as_text(file: File[bytes]) -> File[str]:

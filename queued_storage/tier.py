@@ -21,6 +21,13 @@ from .schema import TIERS, Problem, TierSettings, did_you_mean
 HELD_BACK = 4
 
 
+class _Local(threading.local):
+    """A thread's own instance of a tier's storage, and the process that it was built in."""
+
+    pid: int | None = None
+    storage: Any = None
+
+
 class Tier:
     """One storage of a chain, and what the settings say about it."""
 
@@ -48,7 +55,7 @@ class Tier:
         #: How ``queued_storage.urls`` answers for a file that lies here; None: as the chain says.
         self.serve = config.SERVE
         self._config = config
-        self._local = threading.local()
+        self._local = _Local()
         self._shared: Storage | None = None
         self._build_lock = threading.Lock()
 
@@ -69,10 +76,10 @@ class Tier:
         """This thread's instance: SFTP and FTP clients hang or misfile when threads share one."""
         if self._shared is not None:
             return self._shared
-        if getattr(self._local, "pid", None) != os.getpid():  # a connection must not cross a fork
-            self._local.storage = self._build()
-            self._local.pid = os.getpid()
-        return self._local.storage  # type: ignore[no-any-return]
+        local = self._local
+        if local.pid != os.getpid():  # a connection must not cross a fork
+            local.storage, local.pid = self._build(), os.getpid()
+        return local.storage  # type: ignore[no-any-return]
 
     @property
     def backend_path(self) -> str:

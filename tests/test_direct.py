@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
+import botocore.session
 import pytest
 import time_machine
 from boto3.s3.transfer import TransferConfig
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from django.core.files.base import ContentFile, File
 from storages.backends.s3 import S3Storage
@@ -27,6 +29,7 @@ from storages.backends.s3 import S3Storage
 from queued_storage import conditional, copying, direct
 from queued_storage.amended import amended
 from queued_storage.direct import connections, copies, parts, signing, uploads
+from queued_storage.direct.line import line_to
 from queued_storage.testing import run_owed_work
 
 from tests.support.servers import S3Server
@@ -666,3 +669,95 @@ class TestServer:
         run_owed_work()
         assert storage.tiers(name) == ["near", "far"]
         assert checked == []
+
+
+class TestSharedLine:
+    """Threads have storages of their own, and one way to the server."""
+
+    def test_threads_build_one_client(self, recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        built: list[str] = []
+        client = botocore.session.Session.create_client
+
+        def create(self: Any, *arguments: Any, **options: Any) -> Any:
+            built.append(threading.current_thread().name)
+            return client(self, *arguments, **options)
+
+        monkeypatch.setattr(botocore.session.Session, "create_client", create)
+        barrier = threading.Barrier(4)
+
+        def send(number: int) -> Any:
+            storage = make(recorder, region_name="eu-north-1")
+            barrier.wait()
+            return direct.put(storage, f"{number}.jpg", upload, {})
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(sent.is_proven for sent in pool.map(send, range(4)))
+        assert len(built) == 1
+        assert len(recorder.requests) == 4
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"bucket_name": "other"},
+            {"access_key": "other"},
+            {"secret_key": "other"},
+            {"security_token": "other"},
+            {"region_name": "us-west-2"},
+            {"addressing_style": "virtual"},
+            {"client_config": Config(read_timeout=7)},
+        ],
+        ids=lambda options: next(iter(options)),
+    )
+    def test_other_settings_have_another(self, recorder: Any, other: dict[str, Any]) -> None:
+        one, two = make(recorder), make(recorder, **other)
+        assert line_to(one) is line_to(make(recorder))
+        assert line_to(two) is not line_to(one)
+
+    def test_class_with_sessions_of_its_own_has_another(self, recorder: Any) -> None:
+        class Assuming(S3Storage):
+            def _create_session(self) -> Any:
+                self.access_key = "assumed"
+                return super()._create_session()
+
+        assert line_to(make(recorder)) is not line_to(make(recorder, Assuming))
+        assert line_to(make(recorder, Assuming)) is not line_to(make(recorder, Assuming))
+
+    def test_environment_of_another_account_has_another(
+        self, recorder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = line_to(make(recorder))
+        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        two = line_to(make(recorder))
+        assert one is not None
+        assert two is not None
+        assert (one.checksums, two.checksums) == (True, False)
+
+    def test_credentials_that_are_renewed_sign_the_next_request(self, recorder: Any) -> None:
+        storage = make(recorder, bucket_name="renewed")
+        line = line_to(storage)
+        assert line is not None
+        current = iter(["first", "second"])
+
+        class Renewing(Credentials):
+            def get_frozen_credentials(self) -> Any:
+                return Credentials(next(current), "secret").get_frozen_credentials()
+
+        line._credentials = Renewing("key", "secret")
+        for _ in range(2):
+            direct.put(make(recorder, bucket_name="renewed"), "a.jpg", upload, {})
+        told = [headers["authorization"] for _, headers, _ in recorder.requests]
+        assert ["Credential=first/" in told[0], "Credential=second/" in told[1]] == [True, True]
+
+    def test_fork_has_its_own(self, recorder: Any) -> None:
+        storage = make(recorder)
+        line = line_to(storage)
+        reader, writer = os.pipe()
+        if (pid := os.fork()) == 0:
+            try:
+                os.write(writer, str(line_to(storage) is line).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            assert told.read() == "False"
+        os.waitpid(pid, 0)

@@ -154,14 +154,15 @@ class Exchange:
 
 def _send(connection: HTTPConnection, asked: str, headers: Mapping[str, str], body: Any) -> None:
     """Send the request: head and small body at once, which HTTPConnection would do in two calls and ten more steps."""
-    lines = [f"{asked} HTTP/1.1", "Accept-Encoding: identity", *(f"{k}: {v}" for k, v in headers.items())]
+    lines = [f"{asked} HTTP/1.1", "Accept-Encoding: identity", *[f"{k}: {v}" for k, v in headers.items()]]
     if body is None and asked.startswith("PUT "):
         body = b""
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
-    if any("\n" in line or "\r" in line for line in lines):
+    text = "\r\n".join(lines)
+    if not (text.count("\n") == text.count("\r") == len(lines) - 1):
         raise ValueError("a header with a line break")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    head = f"{text}\r\n\r\n".encode("latin-1")
     if body is None or len(body) <= SENT_AT_ONCE:
         connection.sock.sendall(head + (body or b""))
         return

@@ -89,7 +89,7 @@ def copy(
     line = line_to(destination)
     key = destination._normalize_name(name)
     parameters = destination._get_write_parameters(key, content)
-    own = spelled(destination, parameters)
+    own = None if line is None else spelled(line.service, parameters)
     if line is None or own is None:
         return None
     if found.size > LARGEST:

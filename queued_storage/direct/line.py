@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Hashable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from .. import conf
 from ..stock import has_stock
-from . import connections
+from . import connections, sessions
 from .connections import Connections, Exchange, Server
 from .signing import EMPTY, Signer, Target
 
@@ -27,9 +28,12 @@ class Line:
         region: str,
         lines: Connections,
         *,
+        service: Any,
         endpoint: str,
         checksums: bool,
     ) -> None:
+        #: What botocore knows of S3's requests.
+        self.service = service
         #: Of the server, which may have a host for each bucket.
         self.endpoint = endpoint
         self._base = base
@@ -65,20 +69,41 @@ class Line:
 def line_to(storage: Any) -> Line | None:
     """Return the way to the storage's bucket; None where only botocore knows it.
 
-    It is kept with the storage's client, of which threads have their own.
+    Storages of the same settings share it in a process: a client of boto3, from which it is learnt, takes a file's time
+    twenty times over, and a worker has one storage for each thread.
     """
     if not conf.get("FAST_PATHS") or storage.proxies:
         return None
-    client = storage.bucket.meta.client
-    lines: dict[tuple[int, str], Line | None] = vars(client).setdefault("_queued_storage_lines", {})
+    # Beside the thread's own client: no copy or pickle of the storage has it.
+    known: dict[tuple[int, str], Line | None] = vars(storage._connections).setdefault("queued_storage_lines", {})
     key = (os.getpid(), storage.bucket_name)
-    if key not in lines:
-        lines[key] = _line(storage, client)
-    return lines[key]
+    if key not in known:
+        known[key] = _shared(storage)
+    return known[key]
+
+
+#: Lines that are kept at most: who has more settings than that builds some of them again.
+_KEPT = 64
+_lines: dict[Hashable, Line | None] = {}
+#: By process: who forks while another thread holds its lock has a new one in the child.
+_locks: dict[int, threading.Lock] = {}
+
+
+def _shared(storage: Any) -> Line | None:
+    if not sessions.is_ordinary(type(storage)):
+        return _line(storage, storage.bucket.meta.client)
+    pid = os.getpid()
+    key = (pid, sessions.identity(storage))
+    with _locks.setdefault(pid, threading.Lock()):
+        if key not in _lines:
+            if len(_lines) >= _KEPT:
+                _lines.clear()
+            _lines[key] = _line(storage, storage.bucket.meta.client)
+        return _lines[key]
 
 
 def does_as_stock(storage: Any, *methods: str) -> bool:
-    """Tell whether these methods are S3Storage's own: a subclass' own ways are respected."""
+    """Tell whether these methods of the storage, or class, are S3Storage's own: a subclass' own ways are respected."""
     return all(has_stock(storage, method, PATH) for method in methods)
 
 
@@ -106,6 +131,7 @@ def _line(storage: Any, client: Any) -> Line | None:
         credentials,
         "us-east-1" if region in (None, "aws-global") else region,
         connections.to(server),
+        service=client.meta.service_model,
         endpoint=client.meta.endpoint_url,
         checksums=getattr(config, "request_checksum_calculation", "") == "when_supported",
     )

@@ -11,11 +11,11 @@ from typing import Any
 _COMPUTED = re.compile(r"SSECustomer|Checksum")
 
 
-def spelled(storage: Any, parameters: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the parameters as headers; None where one is none, or botocore would compute more from it."""
+def spelled(service: Any, parameters: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the parameters, of which botocore's model of S3 tells, as headers; None where one is none, or botocore would compute more from it."""
     headers: dict[str, str] = {}
     for parameter, value in parameters.items():
-        place, name = _place(storage.bucket.meta.client.meta.service_model, parameter)
+        place, name = _place(service, parameter)
         if place == "header" and isinstance(value, str):
             headers[name] = value
         elif place == "headers" and isinstance(value, Mapping):

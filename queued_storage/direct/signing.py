@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -28,13 +28,13 @@ class Signer:
         self, credentials: Any, method: str, target: Target, headers: Mapping[str, str], payload: str
     ) -> dict[str, str]:
         """Return the headers with those that sign them; ``payload`` is the SHA-256 of the body, in hex."""
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        moment = _moment()
         headers = {**headers, "X-Amz-Date": moment, "X-Amz-Content-SHA256": payload}
         if credentials.token:
             headers["X-Amz-Security-Token"] = credentials.token
-        lowered = sorted((name.lower(), " ".join(value.split())) for name, value in headers.items())
-        names = ";".join(name for name, _ in lowered)
-        lines = "".join(f"{name}:{value}\n" for name, value in lowered)
+        lowered = sorted([(name.lower(), " ".join(value.split())) for name, value in headers.items()])
+        names = ";".join([name for name, _ in lowered])
+        lines = "".join([f"{name}:{value}\n" for name, value in lowered])
         canonical = f"{method}\n{target.path}\n{target.query}\n{lines}\n{names}\n{payload}"
         scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
@@ -63,6 +63,14 @@ class _Key(NamedTuple):
     value: bytes
 
 
+def _moment() -> str:
+    """Return the time as S3 spells it."""
+    now = time.gmtime()
+    return (
+        f"{now.tm_year:04}{now.tm_mon:02}{now.tm_mday:02}T{now.tm_hour:02}{now.tm_min:02}{now.tm_sec:02}Z"
+    )
+
+
 def quoted(key: str) -> str:
     """Return the key as S3 signs it."""
     return quote(key, safe="/~")
@@ -77,6 +85,8 @@ class Target(NamedTuple):
     @classmethod
     def of(cls, base: str, key: str, **parameters: str) -> Target:
         """Return the object's; ``base`` is the path of its bucket, quoted, and ends with a slash."""
+        if not parameters:
+            return cls(base + quoted(key))
         pairs = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in parameters.items())
         return cls(base + quoted(key), "&".join(f"{name}={value}" for name, value in pairs))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -41,7 +42,7 @@ def put(
         return None
     key = storage._normalize_name(name)  # type: ignore[attr-defined]
     parameters = storage._get_write_parameters(key, content)  # type: ignore[attr-defined]
-    own = spelled(storage, parameters)
+    own = spelled(line.service, parameters)
     if own is None:
         return None
     if content.size > storage.transfer_config.multipart_threshold:  # type: ignore[attr-defined]
@@ -94,10 +95,13 @@ def is_way(storage: Any) -> bool:
 
 
 def _saves_as_stock(storage: Any) -> bool:
-    return (
-        not storage.gzip
-        and has_stock(storage, "save", _STOCK_SAVE)
-        and does_as_stock(storage, "_save", "_normalize_name", "get_available_name")
+    return not storage.gzip and _is_stock(type(storage))
+
+
+@lru_cache
+def _is_stock(backend: type) -> bool:
+    return has_stock(backend, "save", _STOCK_SAVE) and does_as_stock(
+        backend, "_save", "_normalize_name", "get_available_name"
     )
 
 

@@ -10,6 +10,7 @@ import errno
 from typing import Any
 
 from .. import direct
+from ..direct import sessions
 from ..direct.line import PATH
 from ..ranged import RangedStream
 from .base import Backend, always, register
@@ -63,24 +64,6 @@ def _look(client: Any, bucket: str) -> None:
         if _status(error) == 404:
             error.response["Error"]["Code"] = "NoSuchBucket"
             raise
-
-
-_models: dict[Any, Any] = {}
-
-
-def _create_session(self: Any) -> Any:
-    """Make the session that the storage makes, with the models of services that an earlier one has read.
-
-    To read them takes most of the time that a client's construction takes, and every thread has a client.
-    """
-    from storages.backends.s3 import S3Storage
-
-    session = S3Storage._create_session(self)
-    core = session._session
-    loader = _models.setdefault(core.get_config_variable("data_path"), session._loader)
-    session._loader = loader
-    core.register_component("data_loader", loader)
-    return session
 
 
 class S3Stream(RangedStream):
@@ -188,7 +171,7 @@ register(
         overwriting=("file_overwrite", True),
         publishes_at_once=True,
         keeps_content_type=True,
-        amendments={"exists": _exists, "_create_session": _create_session},
+        amendments={"exists": _exists, "_create_session": sessions.create},
         place=_PLACE,
     )
 )
