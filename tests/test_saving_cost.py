@@ -12,10 +12,10 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import TemporaryUploadedFile
-from django.db import connections, transaction
+from django.db import DataError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from queued_storage import catalog
+from queued_storage import catalog, disk, saving
 from queued_storage.models import StoredFile
 from queued_storage.storage import TieredStorage
 
@@ -52,13 +52,62 @@ def read(chain: TieredStorage, name: str) -> bytes:
 def verbs(alias: str, save: Any) -> list[str]:
     with CaptureQueriesContext(connections[alias]) as queries:
         save()
-    return [query["sql"].split()[0] for query in queries if query["sql"] not in ("BEGIN", "COMMIT")]
+    told = [query["sql"].removeprefix("BEGIN; ") for query in queries if query["sql"] not in ("BEGIN", "COMMIT")]
+    return [sql.split()[0] for sql in told]
 
 
 def test_save_is_one_statement(chain: TieredStorage, catalog_db: str) -> None:
     if catalog_db not in TELLING:
         pytest.skip("MariaDB is asked for the name first, lest the INSERT lock another's row")
     assert verbs(catalog_db, lambda: chain.save("a.txt", ContentFile(CONTENT))) == ["INSERT"]
+
+
+@pytest.mark.parametrize("catalog_db", ["postgresql"], indirect=True)
+class TestBegin:
+    """PostgreSQL is told of the transaction in the same breath as of the row."""
+
+    def test_it_comes_with_the_row(self, chain: TieredStorage, catalog_db: str) -> None:
+        with CaptureQueriesContext(connections[catalog_db]) as queries:
+            chain.save("a.txt", ContentFile(CONTENT))
+        assert [query["sql"][:13] for query in queries if "INSERT" in query["sql"]] == ["BEGIN; INSERT"]
+        connection = connections[catalog_db]
+        assert (connection.get_autocommit(), connection.connection.autocommit) == (True, True)
+        assert StoredFile.objects.get().name == "a.txt"
+
+    def test_save_that_fails_leaves_no_row(
+        self, chain: TieredStorage, catalog_db: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*arguments: Any, **options: Any) -> None:
+            raise OSError("no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(disk.Staged, "publish", fail)
+            with pytest.raises(OSError, match="no"):
+                chain.save("a.txt", ContentFile(CONTENT))
+        assert not StoredFile.objects.exists()
+        assert connections[catalog_db].get_autocommit()
+        assert chain.save("a.txt", ContentFile(CONTENT)) == "a.txt"
+        assert StoredFile.objects.get().state == "pending"
+
+    def test_name_that_is_taken_by_then(self, chain: TieredStorage) -> None:
+        chain.save("a.txt", ContentFile(b"first"))
+        os.unlink(chain.chain["disk"].storage.path("a.txt"))
+        assert chain.save("a.txt", ContentFile(CONTENT)) != "a.txt"
+        assert StoredFile.objects.count() == 2
+
+    def test_rollback_of_the_caller_s_own_transaction(self, chain: TieredStorage, catalog_db: str) -> None:
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using=catalog_db):
+            chain.save("a.txt", ContentFile(CONTENT))
+            StoredFile.objects.using(catalog_db).count()
+            _ = 1 / 0
+        assert not StoredFile.objects.exists()
+        assert connections[catalog_db].get_autocommit()
+
+    def test_row_that_the_database_refuses(self, chain: TieredStorage, catalog_db: str) -> None:
+        with saving.saving_for("m" * 300, "field"), pytest.raises(DataError):
+            chain.save("a.txt", ContentFile(CONTENT))
+        assert connections[catalog_db].get_autocommit()
+        assert chain.save("a.txt", ContentFile(CONTENT)) == "a.txt"
 
 
 def test_row_of_the_one_statement_has_all_that_is_known(chain: TieredStorage, catalog_db: str) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from .. import conf
 from ..chain import Chain
 from ..exceptions import NameTaken
+from . import opening
 from .finding import holds
 from .hosting import hosted, moved
 from .losing import with_loser
@@ -103,9 +104,9 @@ def _insert_if_free(row: StoredFile) -> bool:
         for field in row._meta.concrete_fields
         if (value := getattr(row, field.attname)) is not None
     }
+    statement = _insert_statement(connection.alias, tuple(columns))
     with connection.cursor() as cursor:
-        cursor.execute(_insert_statement(connection.alias, tuple(columns)), list(columns.values()))
-        inserted = cursor.fetchone()
+        inserted = opening.execute(connection, cursor, statement, list(columns.values()))
     if inserted is None:
         return False
     row.pk = inserted[0]
