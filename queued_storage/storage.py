@@ -397,7 +397,8 @@ class TieredStorage(Storage):
         name = clean(name)
         if (near := plain_disk(self.chain)) is not None:
             with suppress(Exception):
-                return self._reopenable(near.open(name, mode), name, mode)
+                file = disk.open_file(near, name) if mode == "rb" else near.open(name, mode)
+                return self._reopenable(file, name, mode)
         return self._reopenable(self.reader.open(name, mode), name, mode)
 
     def _reopenable(self, file: File[Any], name: str, mode: str) -> File[Any]:
