@@ -102,15 +102,14 @@ def _is_prefix(base: str) -> bool:
 def path_of(storage: FileSystemStorage, name: str) -> str:
     """Return ``storage.path(name)``: at once where the name has nothing to be resolved."""
     location = str(storage.location)
-    if _joins(type(storage)) and not location.endswith("/") and _PLAIN.fullmatch(name):
+    if _joins(storage) and not location.endswith("/") and _PLAIN.fullmatch(name):
         return f"{location}/{name}"
     return storage.path(name)
 
 
-@lru_cache
-def _joins(backend: type[FileSystemStorage]) -> bool:
+def _joins(storage: object) -> bool:
     """Tell whether paths are the location and the name, one after the other."""
-    return os.sep == "/" and backend.path is FileSystemStorage.path
+    return os.sep == "/" and getattr(type(storage), "path", None) is FileSystemStorage.path
 
 
 def tells_times(storage: Storage) -> TypeGuard[FileSystemStorage]:

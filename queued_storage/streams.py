@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.core.files.base import File
-from django.core.files.storage import Storage
+from django.core.files.storage import FileSystemStorage, Storage
 
 from . import disk, traits
 from .spooling import spooled
@@ -21,8 +21,8 @@ def open_for_read(storage: Storage, name: str, *, may_go: bool = False) -> File[
 
     ``may_go`` says that the file may be deleted there while it is read, and must be read to its end all the same.
     """
-    if _reads_as_stock(type(storage)):
-        return disk.open_file(storage, name)  # type: ignore[arg-type] # it is a disk
+    if isinstance(storage, FileSystemStorage) and _is_stock(storage):
+        return disk.open_file(storage, name)
     if (stream := traits.stream(storage, name, may_go=may_go)) is not None:
         return File(io.BufferedReader(stream, READ_AHEAD), name=name)
     file = storage.open(name, "rb")
@@ -41,9 +41,11 @@ def open_for_read(storage: Storage, name: str, *, may_go: bool = False) -> File[
     return file
 
 
-@lru_cache
-def _reads_as_stock(backend: type[Storage]) -> bool:
-    return disk.reads_as_stock(backend)
+def _is_stock(storage: Any) -> bool:
+    return _reads_as_stock(storage.__class__)
+
+
+_reads_as_stock = lru_cache(disk.reads_as_stock)
 
 
 def as_text(file: File[bytes]) -> File[str]:

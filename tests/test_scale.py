@@ -140,7 +140,8 @@ class TestStatus:
     def test_what_is_owed_is_counted_all_the_same(self, many: str, few_are_many: None) -> None:
         rows("deleted", 7, chain="media2", due_at=timezone.now(), tiers=[])
         catalog.files().filter(chain="media2").update(chain="media", key=F("name"))
-        busy = catalog.claim_each(list(catalog.due(timezone.now()).values_list("pk", flat=True)[:3]), lambda row: "vault")
+        some = list(catalog.due(timezone.now()).values_list("pk", flat=True)[:3])
+        busy = catalog.claim_each(some, lambda row: "vault")
         status = operations.status("media")
         assert (status.pending, status.failed, status.deleting, status.running) == (20, 5, 7, len(busy))
         assert status.first_tier_only == operations.TierStatus("disk", 25, 250)

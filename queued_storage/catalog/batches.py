@@ -37,9 +37,7 @@ def claim_each(pks: Iterable[int], goes_to: Callable[[StoredFile], str | None]) 
                 alike.setdefault(tier, []).append(row)
         for tier, rows in alike.items():
             changes = {"lease": token, "lease_until": until, "stale": [tier], "state": "pending"}
-            keyed(row.pk for row in rows).update(
-                **changes, attempts=1 + F("attempts"), fence=1 + F("fence")
-            )
+            keyed(row.pk for row in rows).update(**changes, attempts=1 + F("attempts"), fence=1 + F("fence"))
             for row in rows:
                 _set(row, changes)
                 row.attempts, row.fence = row.attempts + 1, row.fence + 1

@@ -29,15 +29,15 @@ def _array(keys: Iterable[int]) -> str:
     return f"{{{','.join(map(str, keys))}}}"
 
 
-class _Among(Lookup):  # type: ignore[type-arg] # which is no generic before Django 6.1
+class _Among(Lookup):
     """A key is one of those in the text of PostgreSQL's array: one parameter, however many they are."""
 
     lookup_name = "among"
     prepare_rhs = False
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         column, params = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s::bigint[])", [*params, self.rhs]
+        return f"{column} = ANY(%s::bigint[])", (*params, self.rhs)
 
 
 def write(rows: Sequence[StoredFile], fields: Iterable[str], same: Mapping[str, Any]) -> None:
@@ -76,11 +76,9 @@ def _joined(
     ]
     assignments = [*assignments, *(f"{name} = told.{name}" for name in names)]
     key, arrays = quote("id"), ", ".join(f"%s::{kind}[]" for kind in ("bigint", *types))
-    return (
-        f"UPDATE {table} SET {', '.join(assignments)} FROM unnest({arrays}) "  # noqa: S608 - names
-        f"AS told({', '.join([key, *names])}) WHERE {table}.{key} = told.{key}",
-        [_array(keys), *(values for _, values in unlike)],
-    )
+    told = f"unnest({arrays}) AS told({', '.join([key, *names])})"
+    statement = f"UPDATE {table} SET {', '.join(assignments)} FROM {told} WHERE {table}.{key} = told.{key}"  # noqa: S608
+    return statement, [_array(keys), *(values for _, values in unlike)]
 
 
 def _by_case(

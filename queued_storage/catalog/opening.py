@@ -1,6 +1,6 @@
 """The first statement of a transaction, sent with the BEGIN that psycopg would send, and wait for, by itself.
 
-A save outside of any transaction is three questions to PostgreSQL (BEGIN, INSERT, COMMIT), where a row of the ORM is one.
+A save outside of any transaction is three questions to PostgreSQL, BEGIN, INSERT and COMMIT; a row of the ORM is one.
 """
 
 from __future__ import annotations

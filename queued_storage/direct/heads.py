@@ -89,7 +89,7 @@ def _length(headers: Headers) -> int | None:
 
 def _read(file: Any) -> Headers:
     """Read the fields up to the empty line; raise HTTPException where they are none."""
-    lines = []
+    lines: list[str] = []
     for _ in range(_LINES + 1):
         line = file.readline(_LINE + 1)
         if line in (b"\r\n", b"\n"):

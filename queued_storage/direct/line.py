@@ -75,7 +75,9 @@ def line_to(storage: Any) -> Line | None:
     if not conf.get("FAST_PATHS") or storage.proxies:
         return None
     # Beside the thread's own client: no copy or pickle of the storage has it.
-    known: dict[tuple[int, str], Line | None] = vars(storage._connections).setdefault("queued_storage_lines", {})
+    known: dict[tuple[int, str], Line | None] = vars(storage._connections).setdefault(
+        "queued_storage_lines", {}
+    )
     key = (os.getpid(), storage.bucket_name)
     if key not in known:
         known[key] = _shared(storage)
@@ -90,7 +92,7 @@ _locks: dict[int, threading.Lock] = {}
 
 
 def _shared(storage: Any) -> Line | None:
-    if not sessions.is_ordinary(type(storage)):
+    if not sessions.is_ordinary(storage.__class__):
         return _line(storage, storage.bucket.meta.client)
     pid = os.getpid()
     key = (pid, sessions.identity(storage))

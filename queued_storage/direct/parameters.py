@@ -12,7 +12,10 @@ _COMPUTED = re.compile(r"SSECustomer|Checksum")
 
 
 def spelled(service: Any, parameters: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the parameters, of which botocore's model of S3 tells, as headers; None where one is none, or botocore would compute more from it."""
+    """Return the parameters as headers; None where one is none, or botocore would compute more from it.
+
+    ``service`` is botocore's model of S3.
+    """
     headers: dict[str, str] = {}
     for parameter, value in parameters.items():
         place, name = _place(service, parameter)

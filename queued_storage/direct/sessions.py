@@ -31,7 +31,7 @@ def create(storage: Any) -> Any:
 
 
 @lru_cache
-def is_ordinary(backend: type) -> bool:
+def is_ordinary(backend: Any) -> bool:
     """Tell whether storages of the class make their clients as S3Storage does; a subclass' own way is respected."""
     from storages.backends.s3 import S3Storage
 

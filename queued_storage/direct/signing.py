@@ -66,9 +66,7 @@ class _Key(NamedTuple):
 def _moment() -> str:
     """Return the time as S3 spells it."""
     now = time.gmtime()
-    return (
-        f"{now.tm_year:04}{now.tm_mon:02}{now.tm_mday:02}T{now.tm_hour:02}{now.tm_min:02}{now.tm_sec:02}Z"
-    )
+    return f"{now.tm_year:04}{now.tm_mon:02}{now.tm_mday:02}T{now.tm_hour:02}{now.tm_min:02}{now.tm_sec:02}Z"
 
 
 def quoted(key: str) -> str:

@@ -95,11 +95,11 @@ def is_way(storage: Any) -> bool:
 
 
 def _saves_as_stock(storage: Any) -> bool:
-    return not storage.gzip and _is_stock(type(storage))
+    return not storage.gzip and _is_stock(storage.__class__)
 
 
 @lru_cache
-def _is_stock(backend: type) -> bool:
+def _is_stock(backend: Any) -> bool:
     return has_stock(backend, "save", _STOCK_SAVE) and does_as_stock(
         backend, "_save", "_normalize_name", "get_available_name"
     )
