@@ -484,7 +484,7 @@ class TestLockedRow:
         ends: list[threading.Event] = []
         during_copy(names[3], lambda: ends.append(lock(names[3])))
         working = self.in_a_thread()
-        wait_until(lambda: self.others_are_settled(names[3]), "the others are settled")
+        wait_until(lambda: ends and self.others_are_settled(names[3]), "the others are settled")
         ends[0].set()
         working.join()
         assert rows()[names[3]].state == "settled"
