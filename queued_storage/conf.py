@@ -38,8 +38,8 @@ class QueuedStorageConf(AppConf):  # type: ignore[misc] # appconf has no types
     BATCH = 100
     #: Whether files go the quickest way that is known between two tiers; False: only the storages' own ways.
     FAST_PATHS = True
-    #: How many files one process copies at a time, between disks and S3. Each thread keeps clients of its own (some
-    #: 3 MB for S3), and none of them a connection to the database.
+    #: How many files one process copies at a time, between disks and S3. Each thread keeps what storages cannot share
+    #: (3 MB for S3, if boto3 has to send something there), and none of them a connection to the database.
     THREADS = 16
     #: Days after which the rows of deleted files are removed, if every tier is clear of them.
     HISTORY = 30
