@@ -11,11 +11,12 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 from weakref import WeakSet
 
@@ -142,6 +143,8 @@ class _Batch:
         #: When no more copies are begun, by ``time.monotonic()``.
         self._ends_at = ends_at
         self._stopping = stopping
+        #: Copies, as they are done or given back.
+        self._done: SimpleQueue[Future[Made]] = SimpleQueue()
 
     def copy_all(self, pks: Iterable[int]) -> Iterator[int]:
         """Make the copies; yield the keys of files that were worked on. The others stay due."""
@@ -154,7 +157,8 @@ class _Batch:
             running = self._begin([self._copy(row, tier) for row, tier in destinations])
             try:
                 while running:
-                    done = {future: running.pop(future) for future in self._wait(running)}
+                    ready = self._wait(running, min(RECORDED_AT_ONCE, len(running)))
+                    done = {future: running.pop(future) for future in ready}
                     self._record(done)
                     yield from (copy.row.pk for copy in done.values() if not copy.attempt.was_busy)
                     if _is_over(self._ends_at) or self._stopping():
@@ -200,17 +204,35 @@ class _Batch:
     def _begin(self, copies: list[_Copy]) -> dict[Future[Made], _Copy]:
         for chain in {copy.attempt.chain for copy in copies}:
             identity.load(chain)
-        return {copy.begin(): copy for copy in by_turns(copies, lambda copy: copy.row.chain)}
+        running = {copy.begin(): copy for copy in by_turns(copies, lambda copy: copy.row.chain)}
+        for future in running:
+            future.add_done_callback(self._done.put)
+        return running
 
-    def _wait(self, running: dict[Future[Made], _Copy]) -> Iterable[Future[Made]]:
-        """Wait for copies that are done: for some at a time, but not for long."""
-        done = wait(running, PATIENCE, FIRST_COMPLETED).done
-        if not done:
+    def _wait(self, running: Container[Future[Made]], count: int) -> list[Future[Made]]:
+        """Wait for copies that are done: for so many at a time, but not for long."""
+        first = self._next(running, PATIENCE)
+        if first is None:
             self._hang_up()
-            done = wait(running, _time_left(self._ends_at) or None, FIRST_COMPLETED).done
-        if len(done) < min(RECORDED_AT_ONCE, len(running)):
-            done = wait(running, PATIENCE).done
-        return list(done)[:RECORDED_AT_ONCE]
+            first = self._next(running, _time_left(self._ends_at) or None)
+        done = [] if first is None else [first]
+        until = time.monotonic() + PATIENCE
+        while done and len(done) < count:
+            another = self._next(running, max(until - time.monotonic(), 0))
+            if another is None:
+                break
+            done.append(another)
+        return done
+
+    def _next(self, running: Container[Future[Made]], seconds: float | None) -> Future[Made] | None:
+        """Return one that is done, and was not given back; None if there is none for so long (None: for ever)."""
+        while True:
+            try:
+                done = self._done.get(timeout=seconds)
+            except Empty:
+                return None
+            if done in running:
+                return done
 
     def _hang_up(self) -> None:
         """Keep no idle connection to the database while bytes flow, unless others of this thread use it."""

@@ -45,17 +45,21 @@ def _is_on() -> bool:
     """Tell whether somebody wants spans: making those of nobody takes a twentieth of what a small file costs."""
     if not is_installed():
         return False
+    trace = _api()
+    return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+
+
+@cache
+def _api() -> Any:
+    # Not before the first copy: a process that makes none need not load it.
     from opentelemetry import trace
 
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+    return trace
 
 
 @cache
 def _tracer() -> Any:
-    # Not before the first copy: a process that makes none need not load it.
-    from opentelemetry import trace
-
-    return trace.get_tracer("queued_storage")
+    return _api().get_tracer("queued_storage")
 
 
 @contextmanager

@@ -382,7 +382,7 @@ def test_g3_what_was_not_begun_is_given_back_at_once(chain: TieredStorage) -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copying, "copy", copy_later)
-        patch.setattr(batch, "wait", interrupt)
+        patch.setattr(batch._Batch, "_wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             work()
     free = [name for name, row in rows().items() if (row.lease, row.attempts) == ("", 0)]
