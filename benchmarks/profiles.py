@@ -144,9 +144,9 @@ What was learnt, and what came of it:
   at it, and the server's answer to the PUT proves what it keeps: no HEAD follows.
 * A client of boto3 takes as long to make as fifty files, and each thread made one: threads share one way to a bucket, its
   endpoint, credentials (renewed as botocore renews them) and connections.
-* A list of a hundred keys is a hundred parameters to an ORM, and the driver's work on them took longer than the query. On
-  PostgreSQL keys and what differs from row to row go as arrays, one parameter each; what a batch claims and what it says
-  that it will write are one statement.
+* A list of a hundred keys is a hundred parameters to an ORM, and the driver's work on them took longer than the query.
+  On PostgreSQL keys and what differs from row to row go as arrays, one parameter each; what a batch claims and what it
+  says that it will write are one statement.
 * Spans that nobody collects took a twentieth of a file; none are begun where no tracer provider is set.
 * To resolve a name below a folder takes nearly as long as to open the file. A name of plain parts has nothing to be
   resolved.

@@ -33,7 +33,10 @@ _STOCK_URL: object = FileSystemStorage.url
 _PATH = "django.core.files.storage.filesystem.FileSystemStorage"
 _STOCK_SAVE: object = FileSystemStorage._save  # type: ignore[attr-defined]
 #: Names in which nothing has to be resolved.
-_PLAIN = re.compile(r"(?!\.\.?(?:/|\Z))[^/\0]+(?:/(?!\.\.?(?:/|\Z))[^/\0]+)*")
+_PLAIN = re.compile(r"(?!\.\.?(?:/|\Z))[^/\0]+(?:/(?!\.\.?(?:/|\Z))[^/\0]+)*").fullmatch
+#: Whether paths are folders and a name with slashes between them.
+_JOINS = os.sep == "/"
+_STOCK_PATH: object = FileSystemStorage.path
 #: What file systems say that know no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
@@ -101,15 +104,10 @@ def _is_prefix(base: str) -> bool:
 
 def path_of(storage: FileSystemStorage, name: str) -> str:
     """Return ``storage.path(name)``: at once where the name has nothing to be resolved."""
-    location = str(storage.location)
-    if _joins(storage) and not location.endswith("/") and _PLAIN.fullmatch(name):
+    location = storage.location
+    if _JOINS and type(storage).path is _STOCK_PATH and _PLAIN(name) and location != "/":
         return f"{location}/{name}"
     return storage.path(name)
-
-
-def _joins(storage: object) -> bool:
-    """Tell whether paths are the location and the name, one after the other."""
-    return os.sep == "/" and getattr(type(storage), "path", None) is FileSystemStorage.path
 
 
 def tells_times(storage: Storage) -> TypeGuard[FileSystemStorage]:

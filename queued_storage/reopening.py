@@ -13,14 +13,14 @@ def reopenable(file: File[Any], mode: str, ask: Callable[[str], File[Any]]) -> F
 
     A file of a class of its own stays what it is: how it is opened again is its own.
     """
-    return ChainFile(file, mode, ask) if type(file) is File else file
+    return ChainFile(file.file, file.name, mode, ask) if type(file) is File else file
 
 
 class ChainFile(File):  # type: ignore[type-arg]
     """A file of a chain; Django's own would look for the path that it was opened at."""
 
-    def __init__(self, opened: File[Any], mode: str, ask: Callable[[str], File[Any]]) -> None:
-        super().__init__(opened.file, opened.name)
+    def __init__(self, stream: Any, name: str | None, mode: str, ask: Callable[[str], File[Any]]) -> None:
+        super().__init__(stream, name)
         self._mode = mode
         self._ask = ask
 

@@ -46,7 +46,7 @@ from .exceptions import (
 )
 from .names import clean, is_own, visible
 from .reading import Reader, plain_disk
-from .reopening import reopenable
+from .reopening import ChainFile, reopenable
 from .saving import Saver, is_full_or_down
 from .schema import MAX_NAME, TIERS, did_you_mean
 from .tier import Tier
@@ -397,8 +397,10 @@ class TieredStorage(Storage):
         name = clean(name)
         if (near := plain_disk(self.chain)) is not None:
             with suppress(Exception):
-                file = disk.open_file(near, name) if mode == "rb" else near.open(name, mode)
-                return self._reopenable(file, name, mode)
+                if mode == "rb":
+                    stream = open(disk.path_of(near, name), "rb")  # noqa: SIM115 - the file closes it
+                    return ChainFile(stream, None, mode, partial(self.open, name))
+                return self._reopenable(near.open(name, mode), name, mode)
         return self._reopenable(self.reader.open(name, mode), name, mode)
 
     def _reopenable(self, file: File[Any], name: str, mode: str) -> File[Any]:
