@@ -142,8 +142,8 @@ What was learnt, and what came of it:
   lines are split here.
 * A file of a few KB that is read whole is digested, compared with what the catalog knows and sent without a second look
   at it, and the server's answer to the PUT proves what it keeps: no HEAD follows.
-* A client of boto3 takes as long to make as fifty files, and each thread made one: threads share one way to a bucket, its
-  endpoint, credentials (renewed as botocore renews them) and connections.
+* A client of boto3 takes as long to make as fifty files, and each thread made one: threads share one way to a bucket,
+  its endpoint, credentials (renewed as botocore renews them) and connections.
 * A list of a hundred keys is a hundred parameters to an ORM, and the driver's work on them took longer than the query.
   On PostgreSQL keys and what differs from row to row go as arrays, one parameter each; what a batch claims and what it
   says that it will write are one statement.
