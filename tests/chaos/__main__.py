@@ -171,7 +171,8 @@ class Run:
             process.kill()
         # What attempts and saves that were killed have left beside the places of files.
         for chain in ("plain", "overwriting"):
-            call_command("tiers", "gc", "--chain", chain, "--older-than", "0", stdout=StringIO())
+            everything = ("--older-than", "0", "--max-share", "100")
+            call_command("tiers", "gc", "--chain", chain, *everything, stdout=StringIO())
 
     def _judge(self) -> bool:
         inspection = Inspection(self.world)

@@ -17,7 +17,7 @@ from tests.support.processes import Process
 from tests.support.projects import CHECKOUT
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.storages, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

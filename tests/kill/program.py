@@ -234,7 +234,7 @@ class Trial:
                 for _ in drain(own_process=False):
                     pass
         with time_machine.travel(time.time() + timedelta(days=4).total_seconds()):
-            call_command("tiers", "gc", "--older-than", "3600", stdout=StringIO())
+            call_command("tiers", "gc", "--older-than", "3600", "--max-share", "100", stdout=StringIO())
         for record in self.killed:
             where = f"killed {record.step}, then {record.aftermath}, in the end"
             self._expect_in_the_end(record.name, record.expected, where)

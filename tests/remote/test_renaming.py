@@ -302,8 +302,9 @@ class TestCollecting:
         strict.put(row.staging_name(row.fence) + ".old", content)
 
     def collect(self, chain: Any) -> None:
-        for leftover in leftovers.find(chain.chain, timezone.now() + timedelta(days=1)):
-            leftover.remove()
+        for _, found in leftovers.find(chain.chain, timezone.now() + timedelta(days=1)):
+            for leftover in found.pieces:
+                leftover.remove()
 
     def test_g5_deleted_file_does_not_come_back(self, strict: Remote, chain: Any) -> None:
         self.leave_aside(strict, chain, b"older")
