@@ -181,6 +181,7 @@ class TestBrokers:
 
 
 class TestProjects:
+    @pytest.mark.storages
     @pytest.mark.parametrize("database", databases.ENGINES)
     def test_manage_runs_on_the_database(self, make_project, database):
         project = make_project(database)
@@ -216,6 +217,7 @@ class TestChains:
         assert (tmp_path / "near" / name).read_bytes() == b"1"
         assert not (tmp_path / "far").exists()
 
+    @pytest.mark.storages
     @pytest.mark.parametrize("broker", ["redis"], indirect=True)
     def test_worker_moves_a_file_on_every_catalog(self, catalog_db, broker, make_chain, start_worker):
         storage = make_chain({"near": "disk", "far": "disk"}, policy="transfer-and-delete")

@@ -225,6 +225,7 @@ for field in fields:
 """
     )
 
+    @pytest.mark.storages
     def test_saved_moved_and_read_by_three_processes(self, make_example: Callable[..., Example]) -> None:
         example = make_example("examples_03")
         example.run(self.SAVE)
