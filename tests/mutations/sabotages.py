@@ -322,7 +322,7 @@ SABOTAGES = (
         "models.py",
         "\\0{fence}\\0{near}",
         "",
-        (f"{TRASH}::test_g6_worker_that_wakes_up_late_puts_no_newer_content_into_the_trash",),
+        (f"{TRASH}::test_g6_each_attempt_keeps_by_a_name_of_its_own",),
     ),
     Sabotage(
         "restore-what-another-restored",

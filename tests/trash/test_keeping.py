@@ -459,6 +459,17 @@ def test_g6_worker_that_wakes_up_late_puts_no_newer_content_into_the_trash(make,
     assert (read(storage), read(storage, name)) == (NEW[: len(OLD)], OLD)
 
 
+def test_g6_each_attempt_keeps_by_a_name_of_its_own(make):
+    """What one writes that sleeps between two looks at its lease is not what another has recorded."""
+    storage = make()
+    save(storage)
+    storage.delete("a.txt")
+    old = entry()
+    tokens = [old.token_for(1), old.token_for(2), old.token_for(2, near=True)]
+    assert len(set(tokens)) == 3
+    assert tokens == [old.token_for(1), old.token_for(2), old.token_for(2, near=True)]
+
+
 def test_two_who_restore_one_file_bring_it_back_once(make, monkeypatch):
     from queued_storage.retention import restoring
 
