@@ -23,6 +23,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import resolve
 from django.utils import timezone
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 
 from queued_storage import batch, catalog, causes, census, outage, signals, vitals
@@ -415,6 +416,21 @@ class TestMany:
         with CaptureQueriesContext(connections[catalog.database()]) as queries:
             vitals.take("media", timezone.now())
         assert len(queries) == 5
+
+
+def test_scrape_while_a_process_makes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there, and empty, when it is read first."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    made = tmp_path / "counter_4711.db"
+    made.touch()
+
+    def fill(seconds: float) -> None:
+        counts = MmapedDict(str(made))  # type: ignore[no-untyped-call]
+        counts.write_value(mmap_key("n_total", "n_total", [], [], "N."), 7.0, 0.0)  # type: ignore[no-untyped-call]
+        counts.close()  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(collector.time, "sleep", fill)
+    assert collector.registry(with_catalog=False).get_sample_value("n_total") == 7
 
 
 @pytest.mark.servers

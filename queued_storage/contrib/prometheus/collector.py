@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterable
@@ -19,6 +20,29 @@ from ... import logs, vitals
 #: queries take, and whoever scrapes, they keep the database busy for a tenth of the time.
 KEPT = 5.0
 KEPT_TIMES = 9.0
+#: How often, and after how many seconds each time, a file that another process is just making is read again.
+TRIES, PAUSE = 100, 0.01
+
+
+class ManyProcesses(MultiProcessCollector):
+    """What the processes counted. A process that begins to count makes its file empty, and fills it a moment later.
+
+    prometheus-client raises for an empty one; nobody tells when it is filled, so it is looked at again.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterable[Metric]:
+        for _ in range(TRIES):
+            try:
+                return self._collected()
+            except struct.error:
+                time.sleep(PAUSE)
+        return self._collected()
+
+    def _collected(self) -> list[Metric]:
+        return list(super().collect())  # type: ignore[no-untyped-call]
 
 
 class CatalogCollector:
@@ -62,7 +86,7 @@ def registry(*, with_catalog: bool = True) -> CollectorRegistry:
     many = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     found = CollectorRegistry() if many else REGISTRY
     if many:
-        MultiProcessCollector(found)  # type: ignore[no-untyped-call]
+        ManyProcesses(found)
     if with_catalog:
         register(found)
     return found
