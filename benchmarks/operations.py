@@ -85,8 +85,24 @@ def free_the_disk(on: Site) -> None:
     on.project.configure(QUEUED_STORAGE_TIERS={CHAIN: chain})
 
 
+def delete_some(on: Site) -> None:
+    """Delete files as a site does: they go to the trash."""
+    on.project.python(
+        f"""
+from queued_storage.models import StoredFile
+from queued_storage.storage import TieredStorage
+storage = TieredStorage({CHAIN!r})
+names = list(StoredFile.objects.values_list("name", "pk"))
+for name, pk in names:
+    if pk % {ONE_IN} == 1:
+        storage.delete(name)
+"""
+    )
+
+
 #: In the order of a site's life.
 STEPS = (
+    Step("identify"),
     Step("status"),
     Step("transfer --dry-run"),
     Step("transfer"),
@@ -105,12 +121,16 @@ STEPS = (
     Step("verify --json"),
     Step("gc --dry-run", before=leave_some),
     Step("gc"),
+    Step("gc --orphans --older-than P30D"),
+    Step("restore --list", before=delete_some),
+    Step("restore --all"),
     Step("plan", code=2, before=free_the_disk),
     Step("apply", code=1),
     Step("apply --max-share 100"),
     Step("plan --json", code=None),
     Step("explain {name}"),
     Step("explain {name} --json"),
+    Step("erase {name} --yes"),
     Step("simulate --days 30"),
 )
 
@@ -145,15 +165,15 @@ def tell(command: str, told: Told) -> None:
 def compare(small: list[Told], large: list[Told], counts: tuple[int, int]) -> bool:
     """Print what each command took on both chains; return whether all is as it should be."""
     fine = True
-    print(f"{'':<26}{'MB, at the peak':>26}{'seconds of CPU':>30}")
-    print(f"{'command':<26}{counts[0]:>8,}{counts[1]:>10,}{'more':>8}{counts[0]:>18,}{counts[1]:>12,}")
+    print(f"{'':<34}{'MB, at the peak':>26}{'seconds of CPU':>30}")
+    print(f"{'command':<34}{counts[0]:>8,}{counts[1]:>10,}{'more':>8}{counts[0]:>18,}{counts[1]:>12,}")
     for step, few, many in zip(STEPS, small, large, strict=True):
         more = many.run.memory - few.run.memory
         wrong = [f"exit {told.code}, not {step.code}" for told in (few, many) if not step.is_right(told)]
         wrong += ["not flat"] if more >= FLAT else []
         fine = fine and not wrong
         print(
-            f"{step.command:<26}{few.run.memory / 1e6:>8.0f}{many.run.memory / 1e6:>10.0f}{more / 1e6:>+8.0f}"
+            f"{step.command:<34}{few.run.memory / 1e6:>8.0f}{many.run.memory / 1e6:>10.0f}{more / 1e6:>+8.0f}"
             f"{few.run.cpu:>18.1f}{many.run.cpu:>12.1f}  {', '.join(wrong).upper()}".rstrip()
         )
     return fine

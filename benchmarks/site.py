@@ -112,9 +112,10 @@ def site(port: int | None = None, server: servers.S3Server | None = None, **sett
         chain = {
             "TIERS": {
                 "disk": {"BACKEND": DISK, "OPTIONS": {"location": str(folder / "media")}},
-                "s3": {**made.tier(bucket, port), "EXCLUSIVE": True},
+                "s3": {**made.tier(bucket, port), "EXCLUSIVE": True, "IDENTITY": True},
             },
             "POLICY": "transfer",
+            "TRASH": "P7D",
         }
         told = {"DATABASES": {"default": database}, **broker.settings, "QUEUED_STORAGE_TIERS": {CHAIN: chain}}
         project = BenchProject(folder / "project", told | settings)
