@@ -18,7 +18,19 @@ from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from . import catalog, causes, census, copying, direct, dispatch, identity, leftovers, neighbours, outage
+from . import (
+    applied,
+    catalog,
+    causes,
+    census,
+    copying,
+    direct,
+    dispatch,
+    identity,
+    leftovers,
+    neighbours,
+    outage,
+)
 from .brakes import Brake, Cap, TooManyLeftovers
 from .chain import Assessment, Chain, chains
 from .exceptions import CopiesDiffer, QueuedStorageError, UnknownChain
@@ -89,6 +101,8 @@ class ChainStatus:
     #: The reasons of failed files, the most frequent first, each with how many have it.
     reasons: dict[str, int]
     tiers: tuple[TierStatus, ...]
+    #: How the settings differ from those that the files follow, in words: ``tiers apply`` waits for somebody.
+    changes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -134,6 +148,7 @@ def status(alias: str, *, exact: bool = False) -> ChainStatus:
         tiers=tuple(
             _tier_status(name, files, sizes) for name in (sorted(held) if chain is None else chain.names)
         ),
+        changes=[] if chain is None else applied.pending(chain),
     )
 
 

@@ -156,10 +156,10 @@ def test_chain_that_only_the_catalog_knows_is_shown(admin_client: Any, make_chai
 def test_changed_settings_are_told(admin_client: Any, make_chain: Any) -> None:
     make_chain(policy="transfer").save("a.txt", ContentFile(b"1"))
     applied.record(chains["media"])
-    assert admin_client.get(reverse(DASHBOARD)).context["parts"][0].changes == []
+    assert admin_client.get(reverse(DASHBOARD)).context["parts"][0].status.changes == []
     make_chain(policy="transfer-and-delete")
     response = admin_client.get(reverse(DASHBOARD))
-    assert response.context["parts"][0].changes == applied.pending(chains["media"]) != []
+    assert response.context["parts"][0].status.changes == applied.pending(chains["media"]) != []
     assert "tiers plan --chain media" in response.content.decode()
 
 

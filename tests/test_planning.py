@@ -360,6 +360,26 @@ class TestCheck:
         Ran("apply")
         assert self.warnings() == []
 
+    def test_status_tells_it_too(self, make: Make) -> None:
+        save(make("disk", "vault"), 1)
+        assert Ran("status").chain["changes"] == []
+        make("disk", "vault", "third")
+        told = Ran("status")
+        assert (told.chain["changes"], told.code) == (["tier 'third' was added"], 0)
+        line = "  settings changed: tier 'third' was added; `tiers plan` says what that means for the files"
+        assert line in lines("status")
+        Ran("apply")
+        assert Ran("status").chain["changes"] == []
+
+    def test_status_goes_through_no_files_for_it(
+        self, make: Make, django_assert_max_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save(make("disk", "vault"), 1)
+        make("disk", "vault", "third")
+        monkeypatch.setattr(planning, "plan", None)
+        with django_assert_max_num_queries(4):
+            assert Ran("status").chain["changes"] != []
+
     def test_chain_of_which_nothing_was_noted_is_not(self, make: Make) -> None:
         make("disk", "vault")
         assert self.warnings() == []

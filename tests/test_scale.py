@@ -172,7 +172,7 @@ class TestStatus:
         self, many: str, few_are_many: None, django_assert_num_queries: Callable[..., Any]
     ) -> None:
         """Three more than for few: why files failed, which rows are new, and what was copied of those."""
-        with django_assert_num_queries(6, using=many):
+        with django_assert_num_queries(7, using=many):
             operations.status("media")
 
     def test_new_files_that_were_copied_lately_are_counted(self, many: str, few_are_many: None) -> None:

@@ -139,7 +139,7 @@ class TestStatus:
     def test_costs_the_same_for_many_files(
         self, pending: list[str], django_assert_max_num_queries: Any
     ) -> None:
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(4):
             tiers("status", "--chain", "media")
 
 

@@ -18,7 +18,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import applied, hosts, operations, vitals
+from .. import hosts, operations, vitals
 from ..chain import chains
 from ..operations import ChainStatus, TierStatus
 from . import drawing, history
@@ -83,8 +83,6 @@ class ChainPart:
     """The part of the page that is about one chain."""
 
     status: ChainStatus
-    #: How the settings differ from those that the files follow: ``tiers apply`` waits for somebody.
-    changes: list[str]
     figures: list[Figure]
     tiers: tuple[TierRow, ...]
     flow: drawing.Flow
@@ -134,7 +132,6 @@ def _part(alias: str, period: Period, list_url: str) -> ChainPart:
     tiers = _tiers(status)
     return ChainPart(
         status=status,
-        changes=applied.pending(chains[alias]) if status.is_known else [],
         figures=list(_figures(status, list_url)),
         tiers=tiers,
         flow=_flow(status, tiers),

@@ -428,6 +428,9 @@ class Command(BaseCommand):
         self._print_tiers(status, about)
         for reason, count in status.reasons.items():
             self._line(f"  failed, {count}: {reason}")
+        if status.changes:
+            changes = "; ".join(status.changes)
+            self._line(f"  settings changed: {changes}; `tiers plan` says what that means for the files")
 
     def _print_host(self, host: HostStatus) -> None:
         seen = "never seen" if host.seen_at is None else f"seen {timesince(host.seen_at)} ago"
