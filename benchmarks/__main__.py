@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import results
+from benchmarks import ending, results
 from benchmarks.harness import CannotRun, Result
 from benchmarks.rows import THEMES, Theme
 from benchmarks.world import Options, World
@@ -25,8 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.write_page:
         results.PAGE.write_text(results.page(results.load()), encoding="utf-8")
         return 0
-    # An orderly end: the servers and databases of a run go with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    ending.orderly()
     options = Options(given.rounds, given.scale, given.concurrency, dict(given.set))
     themes = [theme for theme in THEMES if given.rows is None or given.rows.intersection(theme.rows)]
     told, failures = measure_all(themes, options, lambda told: keep(told, given))

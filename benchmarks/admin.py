@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import ending
 from benchmarks.rows.catalog import _ANALYZE as ANALYZE
 from benchmarks.rows.catalog import _NAME as NAME
 from benchmarks.rows.catalog import _NUMBERED as NUMBERED
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
+    ending.orderly()
     with tempfile.TemporaryDirectory(prefix="queued-storage-bench-") as folder:
         with databases.temporary(given.engine, Path(folder)) as database:
             _set_up(Path(folder), database)

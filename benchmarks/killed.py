@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import ending
 from .counting import Counts, counted
 from .harness import conditions
 from .site import CHAIN, Site, s3, site
@@ -83,10 +84,7 @@ class Move:
         """Run a command; return whether it came to its end."""
         self.runs += 1
         started = time.perf_counter()
-        with subprocess.Popen(
-            self.on.command(command), cwd=self.on.folder, env=self.on.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        ) as process:  # fmt: skip
+        with self._started(command) as process:
             while process.poll() is None:
                 if self.due and self._done() >= self.due[0]:
                     process.kill()
@@ -100,6 +98,18 @@ class Move:
         if process.returncode == 1:
             raise AssertionError(told)
         return True
+
+    @contextmanager
+    def _started(self, command: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command, which ends with this program."""
+        with subprocess.Popen(
+            self.on.command(command), cwd=self.on.folder, env=self.on.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def _done(self) -> int:
         from queued_storage import catalog
@@ -207,6 +217,7 @@ def main() -> int:
         "--seed", type=int, default=int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
     )
     given = parser.parse_args()
+    ending.orderly()
     print(f"{CHAIN!r}: {given.files} files, {given.kills} kills, seed {given.seed}\n", flush=True)
     return 0 if run(given.seed, given.kills, given.files) else 1
 

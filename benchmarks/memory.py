@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ending
 from benchmarks.usage import forget_peak, resident, write_random
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -173,6 +174,7 @@ def main() -> int:
     if given.measure:
         measure(given.measure, given.bytes, saves=given.saves)
         return 0
+    ending.orderly()
     size = round(given.gigabytes * (1 << 30))
     if reason := why_impossible(size):
         print(f"error: {reason}", file=sys.stderr)

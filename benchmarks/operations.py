@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import ending
 from .harness import conditions
 from .site import CHAIN, Site, Told, site
 
@@ -185,6 +186,7 @@ def main() -> int:
     parser.add_argument("--small", type=int, default=1_000)
     parser.add_argument("--copies", type=int, help="how many files drain copies (default: all)")
     given = parser.parse_args()
+    ending.orderly()
     copies = given.copies or given.files
     small, _ = go(given.small, copies, aloud=False)
     large, circumstances = go(given.files, copies, aloud=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
-from benchmarks import moves  # noqa: E402
+from benchmarks import ending, moves  # noqa: E402
 from benchmarks.world import Options, World  # noqa: E402
 
 PAGE = CHECKOUT / "docs" / "explanation" / "performance-profiles.rst"
@@ -46,6 +46,7 @@ MEASURED = ("drain (queued_storage/batch.py", "copy_from_any (queued_storage/cop
 
 
 def main() -> None:
+    ending.orderly()
     if len(sys.argv) == 2:
         drain(sys.argv[1])
         return

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
 
 from benchmarks import counting, harness, killed, profiles, results, site
 from benchmarks.harness import Measure, Run
 from benchmarks.usage import Family
+from tests.support import databases
 from tests.support.processes import Process, free_ports
+from tests.support.projects import CHECKOUT
+from tests.support.waiting import wait_until, within
 
 RATE = Measure("files/s", lambda run: 100 / run.seconds, bar=1.0, goal=1.5)
 ROUNDS = [
@@ -125,3 +133,42 @@ def test_kills_of_a_seed_are_the_same_each_time() -> None:
     drawn = killed.moments(1, 5, 100)
     assert drawn == killed.moments(1, 5, 100) == sorted(set(drawn))
     assert drawn != killed.moments(2, 5, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.parametrize("program", ["operations", "killed"])
+def test_sigterm_leaves_neither_database_nor_folder(program: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"benchmarks.{program}", "--files", "20"]
+    process = Process(command, cwd=CHECKOUT, env={"TMPDIR": str(tmp_path)})
+    try:
+        wait_until(lambda: [*tmp_path.glob("*/took.json")], "a command of the site has run", timeout=90)
+        (settings,) = tmp_path.glob("*/project/settings.json")
+        database = json.loads(settings.read_text())["DATABASES"]["default"]
+        assert process.stop(timeout=60) == 1, process.log
+    finally:
+        process.kill()
+    assert process.lines[-1] == "ended by SIGTERM"
+    assert [*tmp_path.iterdir()] == []
+    assert not is_on_server(database)
+
+
+def is_on_server(database: databases.DatabaseSettings) -> bool:
+    if not database["ENGINE"].endswith("postgresql"):
+        return False
+    with closing(databases.connect("postgresql")) as connection:
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database["NAME"]])
+        return found.fetchone() is not None
+
+
+def test_command_under_way_ends_with_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Site:
+        folder, environment = tmp_path, None
+
+        def command(self, *_: str) -> list[str]:
+            return [sys.executable, "-c", "import time; time.sleep(600)"]
+
+    move = killed.Move(Site(), counting.Counts(), [1])  # type: ignore[arg-type]
+    monkeypatch.setattr(move, "_done", lambda: sys.exit("ended by SIGTERM"))
+    with within(30, "the command ends"), pytest.raises(SystemExit):
+        move.go()

@@ -73,11 +73,12 @@ def temporary(engine: str, folder: Path) -> Iterator[DatabaseSettings]:
         return
     services.need(engine)
     name = f"test_queued_storage_{uuid.uuid4().hex}"
-    execute(engine, f"CREATE DATABASE {name}" + (" CHARACTER SET utf8mb4" if engine == "mysql" else ""))
-    try:
+    try:  # from here on: a signal may end this process as soon as the database is there
+        execute(engine, f"CREATE DATABASE {name}" + (" CHARACTER SET utf8mb4" if engine == "mysql" else ""))
         yield server(engine, name)
     finally:
-        execute(engine, f"DROP DATABASE {name}" + (" WITH (FORCE)" if engine == "postgresql" else ""))
+        forced = " WITH (FORCE)" if engine == "postgresql" else ""
+        execute(engine, f"DROP DATABASE IF EXISTS {name}{forced}")
 
 
 def execute(engine: str, statement: str) -> None:

@@ -182,7 +182,9 @@ class SeaweedFS(S3Server):
         config.write_text(json.dumps(seaweedfs_identity(self)))
         program = weed_program()
         assert program is not None
-        return [Process([program, *seaweedfs_arguments(self, config)], cwd=self.folder)]
+        # Its logs lie where temporary files do.
+        own = {"TMPDIR": str(self.folder)}
+        return [Process([program, *seaweedfs_arguments(self, config)], cwd=self.folder, env=own)]
 
     def version(self) -> str:
         told = subprocess.run([str(weed_program()), "version"], capture_output=True, text=True, check=True)
