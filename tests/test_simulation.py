@@ -68,6 +68,7 @@ def now() -> Iterator[clock.Clock]:
         yield stopped
 
 
+@pytest.mark.slow
 def test_engine_comes_to_the_same_placement_day_by_day(make_chain: Any, now: clock.Clock) -> None:
     storage: TieredStorage = make_chain(("disk", "near", "vault"), policy=BY_KIND)
     start = timezone.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
@@ -160,6 +161,23 @@ def test_thumbnail_is_made_before_the_move(make_chain: Any) -> None:
     picture.image.transfer()
     run_owed_work()
     assert "far" in picture.image.tiers
+
+
+@pytest.mark.django_db
+def test_simulation_comes_to_what_the_page_shows(
+    follow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    follow("simulate.rst")
+    page = blocks(HOWTO / "simulate.rst")
+    typed = next(block.code for block in page if block.language == "console")
+    output, plot = StringIO(), tmp_path / "cold.svg"
+    command = shlex.split(typed.partition("manage.py ")[2].replace(plot.name, str(plot)))
+    call_command(*command, stdout=output)
+    lines = output.getvalue().splitlines()
+    shown = next(block.code for block in page if block.language == "text").strip().splitlines()
+    assert [line.split() for line in lines[: len(shown)]] == [line.split() for line in shown]
+    assert plot.read_text() == (DOCS / "_static" / "simulate.svg").read_text()
 
 
 def test_table_of_the_policy_holds(shop: Any) -> None:
