@@ -113,7 +113,7 @@ def response(request: HttpRequest, admin: ModelAdmin[Any]) -> HttpResponse:
         "subtitle": None,
         "opts": admin.opts,
         "parts": parts,
-        "hosts": hosts.status(timezone.now()) if chains.with_own_tiers() else [],
+        "hosts": hosts.status(timezone.now()),
         "aliases": aliases,
         "chosen": chosen if chosen in aliases else "",
         "periods": list(PERIODS.values()),

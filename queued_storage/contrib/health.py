@@ -12,7 +12,7 @@ from django.utils import timezone
 from health_check.base import HealthCheck
 from health_check.exceptions import HealthCheckException, ServiceUnavailable, ServiceWarning
 
-from .. import catalog, outage, vitals
+from .. import catalog, hosts, outage, vitals
 from ..chain import Chain, chains
 from ..exceptions import ConfigurationError, TierUnavailable
 from ..names import staging_name
@@ -28,7 +28,7 @@ class Tiers(HealthCheck):  # type: ignore[misc] # health_check has no types
 
     Unavailable: the catalog cannot be read, work waits for longer than ``max_age`` (no worker takes it), or no tier of
     a chain can be reached. A warning, where nothing is lost and readers are served: more than ``max_failed`` files have
-    failed, or some tier is down.
+    failed, or some tier is down; and where a host with a disk of its own is silent while work waits for it.
     """
 
     #: One chain; None is every chain.
@@ -67,6 +67,7 @@ class Tiers(HealthCheck):  # type: ignore[misc] # health_check has no types
         catalogued = catalog.aliases() if self.chain is None else [self.chain]
         yield from self._late(catalogued)
         yield from self._failed(catalogued)
+        yield from self._silent()
         for chain in [chains[alias] for alias in chains] if self.chain is None else [chains[self.chain]]:
             yield from self._down(chain)
 
@@ -85,6 +86,15 @@ class Tiers(HealthCheck):  # type: ignore[misc] # health_check has no types
         if count > self.max_failed:
             more = "at least " if count == self.max_failed + COUNTED else ""
             yield ServiceWarning(f"{more}{count} failed; `manage.py tiers status` tells more")
+
+    def _silent(self) -> Iterator[HealthCheckException]:
+        if self.chain is not None and chains[self.chain].own is None:
+            return
+        for host in hosts.status(timezone.now()):
+            if host.is_silent:
+                yield ServiceWarning(
+                    f"host {host.host!r} gives no sign of life, and {host.owed} wait for it alone"
+                )
 
     def _down(self, chain: Chain) -> Iterator[HealthCheckException]:
         down = [tier.name for tier in chain if self._is_down(tier)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .. import catalog, conf
+from ..chain import chains
 
 #: Seconds within which one process shows no other sign of life.
 EVERY = 30.0
@@ -42,7 +43,9 @@ class HostStatus:
 
 
 def status(now: datetime) -> list[HostStatus]:
-    """Tell of all hosts that were ever heard of, or that work waits for."""
+    """Tell of all hosts that were ever heard of, or that work waits for; none where first tiers are shared."""
+    if not chains.with_own_tiers():
+        return []
     silent_since = now - timedelta(seconds=conf.get("HOST_SILENT"))
     seen = dict(catalog.hosts().values_list("name", "seen_at"))
     owing = catalog.owing(now)

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from ... import logs, vitals
+from ... import hosts, logs, vitals
 
 #: Seconds for which an answer is told again; and how often as long as it took to find, at least: however long the
 #: queries take, and whoever scrapes, they keep the database busy for a tenth of the time.
@@ -126,6 +126,9 @@ class _Families:
         self.down = _gauge(
             "tier_down", "Whether a tier with a TIMEOUT missed it a moment ago.", "chain", "tier"
         )
+        self.silent = _gauge(
+            "host_silent", "Whether a host with a disk of its own is silent while work waits for it.", "host"
+        )
         self.seconds = _gauge("catalog_read_seconds", "How long it took to read the catalog.")
 
     @property
@@ -160,6 +163,8 @@ def _read() -> list[Metric]:
         with vitals.borrowed_connection():
             for alias in vitals.aliases():
                 families.add(vitals.take(alias, timezone.now()))
+            for host in hosts.status(timezone.now()):
+                families.silent.add_metric([host.host], host.is_silent)
         for chain, tier, is_down in vitals.down():
             families.down.add_metric([chain.alias, tier], is_down)
     except Exception as error:  # noqa: BLE001 - of a scrape, what other collectors tell must not be lost with it

@@ -134,7 +134,7 @@ class Command(BaseCommand):
         if options["chain"] is None:
             aliases += operations.strays()
         chains_status = [operations.status(alias, exact=options["exact"]) for alias in aliases]
-        hosts_status = hosts.status(timezone.now()) if chains.with_own_tiers() else []
+        hosts_status = hosts.status(timezone.now())
         if self.json:
             of_hosts = {"hosts": [asdict(status) for status in hosts_status]} if hosts_status else {}
             self._print_json({"chains": [status.as_dict() for status in chains_status]} | of_hosts)
