@@ -139,6 +139,12 @@ def tend(host: str) -> None:
             _dispatch_to(host, batch)
 
 
+def ask(host: str) -> None:
+    """Ask the host for a sign of life."""
+    catalog.ask(host)
+    _have_tended(host)
+
+
 def hand_on(ids: Sequence[int]) -> None:
     """Send off, behind what others wait for, what a worker did not come to."""
     host_of = catalog.hosts_of(ids) if chains.with_own_tiers() else {}

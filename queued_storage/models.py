@@ -272,6 +272,9 @@ class Host(models.Model):
         _("seen at"), null=True, help_text=_("When a worker last took something from its queue.")
     )
     asked_at = models.DateTimeField(_("asked at"), null=True, help_text=_("When it was last asked for that."))
+    given_up_at = models.DateTimeField(
+        _("given up at"), null=True, help_text=_("When somebody said that it is gone for good.")
+    )
 
     class Meta:
         verbose_name = _("host")

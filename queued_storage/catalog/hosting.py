@@ -150,9 +150,9 @@ def without_clearings(rows: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
 
 
 def touch(host: str) -> None:
-    """Note a sign of life."""
+    """Note a sign of life; a host that was given up is not any more."""
     now = timezone.now()
-    if not hosts().filter(name=host).update(seen_at=now):
+    if not hosts().filter(name=host).update(seen_at=now, given_up_at=None):
         hosts().bulk_create([hosts().model(name=host, seen_at=now)], ignore_conflicts=True)
 
 
@@ -165,9 +165,15 @@ def to_ask(now: datetime) -> list[str]:
     unknown = {conf.host(), *owing(now)} - known
     hosts().bulk_create([hosts().model(name=name) for name in sorted(unknown)], ignore_conflicts=True)
     answered = Q(asked_at=None) | Q(seen_at__gte=F("asked_at")) | Q(asked_at__lt=now - ASKED_AGAIN)
-    names = sorted(hosts().filter(answered).values_list("name", flat=True))
+    names = sorted(hosts().filter(answered, given_up_at=None).values_list("name", flat=True))
     hosts().filter(name__in=names).update(asked_at=now)
     return names
+
+
+def ask(host: str) -> None:
+    """Note that the host is asked for a sign of life now."""
+    hosts().get_or_create(name=host)
+    hosts().filter(name=host).update(asked_at=timezone.now())
 
 
 def alive(now: datetime) -> list[str]:
@@ -176,11 +182,14 @@ def alive(now: datetime) -> list[str]:
 
 
 def owing(now: datetime) -> dict[str, tuple[int, datetime]]:
-    """Return the hosts for which alone work is due, each with for how many files, and since when."""
+    """Return the hosts for which alone work is due, each with for how many files, and since when.
+
+    What a host that was given up would have to clear, should it come back, waits for nothing.
+    """
     found: dict[str, tuple[int, datetime]] = {}
     aliases = [chain.alias for chain in chains.with_own_tiers()]
     due = files().filter(chain__in=aliases, due_at__lte=now, for_host__isnull=False).order_by()
-    owed = clearings().order_by()
+    owed = clearings().exclude(host__in=hosts().filter(given_up_at__isnull=False).values("name")).order_by()
     for rows in (
         due.values_list("for_host").annotate(Count("pk"), Min("due_at")),
         owed.values_list("host").annotate(Count("pk"), Min("owed_at")),

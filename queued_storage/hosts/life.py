@@ -38,6 +38,8 @@ class HostStatus:
     #: Files whose work is due, and names that it has to clear.
     owed: int
     owed_since: datetime | None
+    #: When somebody said that it is gone for good; None if nobody did, or it has come back since.
+    given_up_at: datetime | None
     #: Whether work waits, and there was no sign of life, for longer than HOST_SILENT.
     is_silent: bool
 
@@ -47,13 +49,15 @@ def status(now: datetime) -> list[HostStatus]:
     if not chains.with_own_tiers():
         return []
     silent_since = now - timedelta(seconds=conf.get("HOST_SILENT"))
-    seen = dict(catalog.hosts().values_list("name", "seen_at"))
+    told = catalog.hosts().values_list("name", "seen_at", "given_up_at")
+    seen = {name: (seen_at, given_up_at) for name, seen_at, given_up_at in told}
     owing = catalog.owing(now)
 
     def of(host: str) -> HostStatus:
         owed, since = owing.get(host, (0, None))
-        seen_at = seen.get(host)
+        seen_at, given_up_at = seen.get(host, (None, None))
         waits = since is not None and since < silent_since
-        return HostStatus(host, seen_at, owed, since, waits and (seen_at is None or seen_at < silent_since))
+        is_silent = waits and (seen_at is None or seen_at < silent_since)
+        return HostStatus(host, seen_at, owed, since, given_up_at, is_silent)
 
     return [of(host) for host in sorted({*seen, *owing})]

@@ -102,6 +102,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=64, unique=True, verbose_name='name')),
                 ('seen_at', models.DateTimeField(help_text='When a worker last took something from its queue.', null=True, verbose_name='seen at')),
                 ('asked_at', models.DateTimeField(help_text='When it was last asked for that.', null=True, verbose_name='asked at')),
+                ('given_up_at', models.DateTimeField(help_text='When somebody said that it is gone for good.', null=True, verbose_name='given up at')),
             ],
             options={
                 'verbose_name': 'host',

@@ -35,16 +35,17 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from queued_storage import batch, catalog, causes, dispatch, hosts, neighbours, operations
+from queued_storage import batch, catalog, causes, dispatch, neighbours, operations
+from queued_storage import hosts as own_hosts
 from queued_storage.backends import asked_to_transfer
 from queued_storage.brakes import Cap, TooMany
 from queued_storage.chain import Chain, chains
 from queued_storage.exceptions import QueuedStorageError, WrongPlace
-from queued_storage.hosts import HostStatus
 from queued_storage.management import (
     applying,
     braking,
     escaping,
+    hosts,
     identify,
     retention,
     simulate,
@@ -69,6 +70,7 @@ _TO_GO_ON = {
     "gc": "What was removed is gone; run it again for the rest.",
     "restore": "What was not restored is in the trash still; run it again.",
     "erase": "Run it again: it goes on, and tells what is done.",
+    "hosts": "What was told is done; run it again to go on.",
 }
 _NOTHING_DONE = "Nothing was changed; run it again to see the whole."
 
@@ -134,7 +136,7 @@ class Command(BaseCommand):
         if options["chain"] is None:
             aliases += operations.strays()
         chains_status = [operations.status(alias, exact=options["exact"]) for alias in aliases]
-        hosts_status = hosts.status(timezone.now())
+        hosts_status = own_hosts.status(timezone.now())
         if self.json:
             of_hosts = {"hosts": [asdict(status) for status in hosts_status]} if hosts_status else {}
             self._print_json({"chains": [status.as_dict() for status in chains_status]} | of_hosts)
@@ -142,7 +144,7 @@ class Command(BaseCommand):
             for status in chains_status:
                 self._print_status(status)
             for host in hosts_status:
-                self._print_host(host)
+                self._line(f"{hosts.state(host)}; {hosts.waiting(host)}")
         return any(status.failed for status in chains_status) or any(host.is_silent for host in hosts_status)
 
     def transfer(self, options: dict[str, Any]) -> bool:
@@ -362,6 +364,28 @@ class Command(BaseCommand):
             self._print_json({"receipts": [receipt.as_dict() for receipt in receipts]})
         return not all(receipt.is_complete for receipt in receipts)
 
+    def hosts(self, options: dict[str, Any]) -> bool:
+        if options["give_up"] is not None:
+            return self._give_up(options)
+        listed = hosts.listed(options["chain"])
+        if self.json:
+            self._print_json({"hosts": [host.as_dict() for host in listed]})
+        else:
+            for host in listed:
+                self._line(host.line)
+        return any(host.status.is_silent for host in listed)
+
+    def _give_up(self, options: dict[str, Any]) -> bool:
+        report = hosts.give_up(options, self._line, self._progress, json=self.json)
+        if self.json:
+            self._print_json(report)
+        else:
+            for line in hosts.lines(report):
+                self._line(line)
+        if report.get("stopped"):
+            raise CommandError("Stopped. What was told is done; run it again to go on.")
+        return bool(report["lost"] or report["left"])
+
     def explain(self, options: dict[str, Any]) -> bool:
         story = operations.explain(TieredStorage(self._alias(options)), options["name"])
         if self.json:
@@ -431,12 +455,6 @@ class Command(BaseCommand):
         if status.changes:
             changes = "; ".join(status.changes)
             self._line(f"  settings changed: {changes}; `tiers plan` says what that means for the files")
-
-    def _print_host(self, host: HostStatus) -> None:
-        seen = "never seen" if host.seen_at is None else f"seen {timesince(host.seen_at)} ago"
-        owed = "" if host.owed_since is None else f" since {timesince(host.owed_since)}"
-        silent = "SILENT: " if host.is_silent else ""
-        self._line(f"host {host.host}: {silent}{seen}; {host.owed} wait for it alone{owed}")
 
     def _print_tiers(self, status: ChainStatus, about: str) -> None:
         table = Table("tier", "files", "bytes", box=None, pad_edge=False, padding=(0, 2, 0, 2))
@@ -667,6 +685,15 @@ def _erase(parser: ArgumentParser) -> None:
     retention.add_erase(parser)
 
 
+def _hosts(parser: ArgumentParser) -> None:
+    """List hosts with disks of their own: when each was seen, what lies on its disk alone, what waits for it.
+
+    With --give-up one that is gone for good is waited for no more, and what it alone had is told as lost.
+    """
+    hosts.add_arguments(parser)
+    _dry_run(parser)
+
+
 def _explain(parser: ArgumentParser) -> None:
     """Tell the story of one file: where it lies, where it should, and what happens next."""
     parser.add_argument("name", help="the file's name in its storage")
@@ -693,6 +720,7 @@ _ACTIONS = {
     "identify": _identify,
     "restore": _restore,
     "erase": _erase,
+    "hosts": _hosts,
     "explain": _explain,
     "simulate": _simulate,
 }
