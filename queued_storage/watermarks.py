@@ -44,17 +44,24 @@ def relieve(chain: Chain) -> int:
 def _relieve(chain: Chain, limit: Limit | None) -> int:
     if limit is None:
         return 0
-    held, count = catalog.first_tier_bytes(chain), 0
-    if held > limit.high:
-        told = set[str]()
-        for row in catalog.longest_unused(chain):
-            if held <= limit.low:
-                break
-            if _makes_room(chain, row, told) and catalog.crowd_out(row):
-                held -= row.size or 0
-                count += 1
-    outage.in_cache(lambda cache: cache.set(_key(chain), held, COUNTED_FOR))
+    held, count, told = _counted(chain), 0, set[str]()
+    if held <= limit.high:
+        return 0
+    for row in catalog.longest_unused(chain):
+        if held <= limit.low:
+            break
+        if _makes_room(chain, row, told) and catalog.crowd_out(row):
+            held -= row.size or 0
+            count += 1
+    _counted(chain)  # anew: readers may have called files back meanwhile, and another sweep made room too
     return count
+
+
+def _counted(chain: Chain) -> int:
+    """Return what lies on the first tier, and have readers go by it from now on."""
+    held = catalog.first_tier_bytes(chain)
+    outage.in_cache(lambda cache: cache.set(_key(chain), held, COUNTED_FOR))
+    return held
 
 
 def _makes_room(chain: Chain, row: StoredFile, told: set[str]) -> bool:
@@ -80,30 +87,39 @@ def call_back(chain: Chain, row: StoredFile) -> bool:
         limit = limit_of(chain) if chain.policy_of(row, row.policy).calls_back(row) else None
         if limit is None or not copying.appears_at_once(chain.first):
             return False  # there, readers would get a part of it, or savers wait for all of it
-        if not _has_room(chain, row, limit):
+        if not _take_room(chain, row.size or 0, limit):
             return False
         with transaction.atomic(using=catalog.database()):
             called = catalog.call_back(row)
-        if called:
-            _count(chain, row)
+        if not called:
+            _count(chain, -(row.size or 0))
         return called  # noqa: TRY300 - what comes after is one with it
     except Exception as error:  # noqa: BLE001 - the file was read, and stays where it is
         logs.warning("not_called_back", chain=row.chain, file=row.pk, error=type(error).__name__)
         return False
 
 
-def _has_room(chain: Chain, row: StoredFile, limit: Limit) -> bool:
+def _take_room(chain: Chain, size: int, limit: Limit) -> bool:
     """Go by what the last sweep counted, with what was called back since: nobody counts while a user waits."""
     held = outage.in_cache(lambda cache: cache.get(_key(chain)))
-    return held is not None and held + (row.size or 0) <= limit.high
+    if held is None or held + size > limit.high:
+        return False
+    held = _count(chain, size)
+    if held is not None and held > limit.high:  # others took it in between
+        _count(chain, -size)
+        return False
+    return held is not None
 
 
-def _count(chain: Chain, row: StoredFile) -> None:
-    def add(cache: BaseCache) -> None:
+def _count(chain: Chain, size: int) -> int | None:
+    def add(cache: BaseCache) -> int | None:
         with suppress(ValueError):  # the number is gone: nothing comes back until the next sweep
-            cache.incr(_key(chain), row.size or 0)
+            # Memcached takes no negative numbers.
+            return cache.incr(_key(chain), size) if size >= 0 else cache.decr(_key(chain), -size)
+        return None
 
-    outage.in_cache(add)
+    held: int | None = outage.in_cache(add)
+    return held
 
 
 def _key(chain: Chain) -> str:

@@ -346,6 +346,29 @@ def test_readers_of_the_same_files_do_not_wait_for_each_other(
     ) == {"pending"}
 
 
+def test_readers_while_a_sweep_makes_room_go_by_what_it_counted(
+    make: Any, now: clock.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = make(promote=True)
+    names = save(storage, now, 6)
+    sweep(now)  # 30 bytes stay, and that is what readers go by until the next one
+    save(storage, now, 3)
+    crowd_out = catalog.crowd_out
+
+    def read_meanwhile(row: StoredFile) -> bool:
+        read(storage, names[0])
+        read(storage, names[1])
+        return crowd_out(row)
+
+    monkeypatch.setattr(catalog, "crowd_out", read_meanwhile)
+    sweep(now)
+    assert len(on_disk(storage)) == 3
+    for name in names:
+        read(storage, name)
+    list(drain())
+    assert len(on_disk(storage)) == 5  # as many as the high mark allows
+
+
 class TestSweepGoesOn:
     """What is wrong with one chain, or one file, is not the others' loss."""
 
@@ -502,6 +525,7 @@ class Crowd:
         self.contents: dict[str, bytes] = {}
         self.wrong: list[str] = []
         self.called, self.fetched = Counter[str](), Counter[str]()
+        self.saved_before_sweep, self.most_kept = 0, 0
 
     def use(self, seed: int) -> None:
         chance = random.Random(seed)
@@ -511,12 +535,26 @@ class Crowd:
                     self._save(f"{seed}-{number}.bin", bytes(chance.choices(range(256), k=self.SIZE)))
                 else:
                     self._read(chance.choice(list(self.contents)))
+                self._measure()
                 if number % 50 == 5 * seed:
-                    dispatch.sweep()
+                    self._sweep()
         except BaseException as error:  # noqa: BLE001 - told by the test
             self.wrong.append(repr(error))
         finally:
             connections.close_all()
+
+    def _sweep(self) -> None:
+        saved = len(self.contents)
+        dispatch.sweep()
+        self.saved_before_sweep = max(self.saved_before_sweep, saved)
+
+    def _measure(self) -> None:
+        """Note how many files are to stay on the first tier, but for those that came since a sweep looked.
+
+        Of these each thread may be saving one.
+        """
+        since, kept = self.saved_before_sweep, catalog.first_tier_bytes(self.storage.chain) // self.SIZE
+        self.most_kept = max(self.most_kept, kept - (len(self.contents) - since) - self.THREADS)
 
     def _save(self, name: str, content: bytes) -> None:
         self.contents[self.storage.save(name, ContentFile(content))] = content
@@ -561,6 +599,7 @@ def test_many_threads_on_a_first_tier_that_is_too_small(
         file_transferred.disconnect(crowd.count_copy)
     assert crowd.wrong == []
     assert len(crowd.contents) * crowd.SIZE > 2 * high  # it was too small
+    assert crowd.most_kept * crowd.SIZE <= high  # at every moment
     assert sum(crowd.called.values()) > 20
     assert +crowd.fetched == crowd.called  # fetched as often as called, whoever else read it meanwhile
     assert len(on_disk(storage)) * crowd.SIZE == catalog.first_tier_bytes(storage.chain) <= high
