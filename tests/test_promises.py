@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_oldest_versions_are_those_that_are_tested() -> None:
     assert dict(re.findall(r"^([\w-]+)==([\d.]+)$", tested, re.MULTILINE)) == {
         name.lower(): version for name, version in oldest.items()
     }
+
+
+def test_every_extra_is_tried_alone() -> None:
+    """``tox -e extras`` takes those that tests/packaging/extra_names.py names."""
+    names = runpy.run_path(str(ROOT / "tests/packaging/extra_names.py"))
+    assert set(SETUP["options.extras_require"]) == {*names["BACKENDS"], *names["MODULES"]}
 
 
 #: By app, the last migration of each release: what its users have. A release adds to it (see CONTRIBUTING.rst), and

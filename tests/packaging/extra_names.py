@@ -40,8 +40,13 @@ MODULES = {
     "prometheus": ["queued_storage.contrib.prometheus.collector"],
     "otel": ["opentelemetry.trace", "queued_storage.tracing"],
     "conformance": ["queued_storage.testing.conformance"],
+    "demo": ["storages.backends.s3", "moto.server", "PIL", "requests"],
     "docs": ["sphinx", "furo"],
     "test": ["pytest", "pytest_django", "boto3", "queued_storage.testing.conformance"],
+    "third-party": ["easy_thumbnails", "filer", "imagekit", "rest_framework", "sorl", "wagtail", "moto.server"],
+    "bench": ["obstore", "pytest"],
+    "screenshots": ["axe_playwright_python", "playwright", "PIL"],
+    "lint": ["build", "importlinter", "mypy_django_plugin", "ruff", "tox"],
 }
 #: Whose libraries nothing but the extra brings, and whose absence is told.
 TOLD = sorted(set(BACKENDS) - {"ftp", "image"})
