@@ -52,11 +52,14 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def follow(settings: Any, shop: Any, tmp_path: Path) -> Any:
+def follow(settings: Any, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Set what a page's block of settings sets; tiers that are named here are folders."""
 
     def set_up(page: str, caption: str = "settings.py", *folders: str) -> None:
         shop(HOWTO / page)
+        # azure-identity is in no extra: its users choose it, and nothing here asks it for a token.
+        identity = SimpleNamespace(DefaultAzureCredential=SimpleNamespace)
+        monkeypatch.setitem(sys.modules, "azure.identity", identity)
         scope: dict[str, Any] = {
             "INSTALLED_APPS": [],
             "MEDIA_ROOT": tmp_path / "media",
