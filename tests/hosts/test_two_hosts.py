@@ -29,7 +29,7 @@ import io, json, sys
 import django
 django.setup()
 from django.core.files.base import ContentFile
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from queued_storage import dispatch
 from queued_storage.exceptions import OnAnotherHost
 from queued_storage.storage import tiered_storages
@@ -53,13 +53,18 @@ def delete(name):
 def sweep():
     dispatch.sweep()
 
-def status():
+def tiers(*arguments):
     told = io.StringIO()
     try:
-        call_command("tiers", "status", "--json", stdout=told)
-    except SystemExit:
-        pass
-    return json.loads(told.getvalue())["hosts"]
+        call_command("tiers", *arguments, stdout=told)
+    except SystemExit as end:
+        return end.code, told.getvalue()
+    except CommandError as error:
+        return 1, str(error)
+    return 0, told.getvalue()
+
+def status():
+    return json.loads(tiers("status", "--json")[1])["hosts"]
 
 for line in sys.stdin:
     what, *arguments = json.loads(line)
@@ -233,6 +238,34 @@ def test_life_of_files_on_two_hosts(two: TwoHosts, below: Vault | S3) -> None:
     assert two.read("web2", "d.txt") == "read late"
     assert below.has("d.txt")
     other.stop()
+
+
+@pytest.mark.parametrize("broker", ["redis", "filesystem"], indirect=True)
+def test_host_is_given_up_and_comes_back(two: TwoHosts, below: Vault | S3) -> None:
+    two.save("web1", "a.txt", "of web1")
+    two.save("web1", "b.txt", "also of web1")
+    two.ask("web2", "delete", "b.txt")
+    two.worker("web2", of_all=True)
+
+    def given_up() -> str | None:
+        code, told = two.ask("web2", "tiers", "hosts", "--give-up", "web1", "--yes")
+        assert code == 2 or "lives: " in told or "asked" in told, told
+        return str(told) if code == 2 else None
+
+    told = wait_until(given_up, "web1 was asked for a sign of life, and gave none")
+    assert told.startswith("lost: media: a.txt")
+    assert two.status("web2")["web1"]["given_up_at"] is not None
+    assert two.read("web2", "a.txt") == "on web1"
+
+    # It is there again: it clears what was deleted, keeps what it alone has, and that can be had back.
+    two.worker("web1")
+    wait_until(lambda: not two.has("web1", "b.txt"), "web1 clears what web2 deleted")
+    assert two.status("web2")["web1"]["given_up_at"] is None
+    assert two.has("web1", "a.txt")
+    two.ask("web1", "tiers", "retry")
+    wait_until(lambda: not two.has("web1", "a.txt"), "web1 moves what it alone had")
+    assert two.read("web2", "a.txt") == "read of web1"
+    assert below.has("a.txt")
 
 
 @pytest.mark.parametrize("broker", ["filesystem"], indirect=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HOSTS = "tests/hosts/test_own_disks.py"
+GIVING_UP = "tests/hosts/test_giving_up.py"
 SHORT = "tests/guarantees/test_g_in_short.py"
 TRASH = "tests/trash/test_keeping.py"
 LATE = "tests/guarantees/test_g_late_workers.py"
@@ -607,5 +608,21 @@ SABOTAGES = (
         "if isinstance(storage, FileSystemStorage) and not os.path.isdir(storage.location):",
         "if False:",
         (f"{HOSTS}::test_disk_that_is_not_there_is_not_taken_for_cleared",),
+    ),
+    Sabotage(
+        "give-up-a-copy-unseen",
+        "G2",
+        "giving_up.py",
+        "            flaw = looker.look(chain[name], row)\n",
+        "            flaw = None\n",
+        (f"{GIVING_UP}::test_copy_that_is_not_there_is_no_copy_elsewhere",),
+    ),
+    Sabotage(
+        "forget-the-disk-of-a-host-given-up",
+        "G5",
+        "catalog/giving_up.py",
+        "        owe(str(row.host), chain, row.name)\n",
+        "        pass\n",
+        (f"{GIVING_UP}::test_deleted_name_does_not_come_back_with_it",),
     ),
 )  # fmt: skip
