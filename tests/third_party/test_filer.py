@@ -64,6 +64,16 @@ def test_made_private_it_moves_on_the_chain(image: Image, moment: Moment) -> Non
     assert not moment.storage.exists(public)
 
 
+def test_replaced_in_the_admin(image: Image, moment: Moment, client: Any, picture: Any) -> None:
+    old = image.file.name
+    changed = {"file": picture("other.png", (200, 100)), "name": "", "description": "", "is_public": "on"}
+    answer = client.post(f"/admin/filer/image/{image.pk}/change/", changed)
+    assert answer.status_code == 302, answer.context["errors"]
+    name = Image.objects.get().file.name
+    assert size_of(moment.storage, name) == (200, 100)
+    assert set(moment.arrive()) >= {old, name}  # filer itself deletes no file that a form replaced
+
+
 def test_canonical_link_leads_to_where_it_is(image: Image, moment: Moment, client: Any) -> None:
     answer = client.get(image.canonical_url)
     assert answer.status_code == 302

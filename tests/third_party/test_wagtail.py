@@ -108,6 +108,18 @@ class TestDocuments:
         else:
             assert (answer.status_code, b"".join(answer)) == (200, LETTER)
 
+    def test_replaced_in_the_admin(self, document: Document, moment: Moment, client: Any) -> None:
+        old, new = (
+            document.file.name,
+            SimpleUploadedFile("answer.pdf", b"%PDF-1.7 an answer", "application/pdf"),
+        )
+        answer = client.post(f"/cms/documents/edit/{document.pk}/", {"title": "A", "file": new})
+        assert answer.status_code == 302, answer.content
+        name = Document.objects.get().file.name
+        assert moment.storage.open(name).read() == b"%PDF-1.7 an answer"
+        assert not moment.storage.exists(old)
+        assert set(moment.arrive()) == {name}
+
     def test_deleted_in_the_admin(self, document: Document, moment: Moment, client: Any) -> None:
         assert client.post(f"/cms/documents/delete/{document.pk}/").status_code == 302
         assert moment.arrive() == {}
