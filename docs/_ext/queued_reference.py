@@ -1,4 +1,4 @@
-"""Directives that write the reference from the code: settings, policies, signals, checks and commands."""
+"""Directives that write the reference from the code: settings, policies, signals, checks, metrics and commands."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import queued_storage
 from queued_storage import checks, conf, policies, schema, signals
+from queued_storage.contrib.prometheus import collector, counters
 from queued_storage.policies.registry import SHORT_NAMES
 
 PACKAGE = Path(queued_storage.__file__).parent
@@ -137,6 +138,17 @@ def check_table(_: str) -> Iterator[str]:
     yield from rst.table(["id", "meaning", "what to do"], rows, "22 44 34")
 
 
+def metrics(_: str) -> Iterator[str]:
+    told = [(gauge, gauge._labelnames) for gauge in collector.CatalogCollector().describe()]
+    told += [(metric.describe()[0], metric._labelnames) for metric in counters.ALL]
+    for family, names in told:
+        shown = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(f"``{name}``" for name in names) or "no labels"
+        yield f"``{shown}``"
+        yield f"   *{family.type}*, {labels}. {rst.plain_to_rst(family.documentation)}"
+        yield ""
+
+
 def commands(wanted: str) -> Iterator[str]:
     """Write the actions and options of the package's commands, or of one, as argparse knows them."""
     for module in pkgutil.iter_modules([str(PACKAGE / "management" / "commands")]):
@@ -184,6 +196,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "queued-policies": policy_table,
         "queued-signals": signal_table,
         "queued-checks": check_table,
+        "queued-metrics": metrics,
         "queued-commands": commands,
     }.items():
         app.add_directive(name, type(name, (Written,), {"write": staticmethod(write)}))
