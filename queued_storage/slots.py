@@ -31,7 +31,7 @@ class Turn:
 
     def __init__(self, tiers: Iterable[Tier]) -> None:
         self._limits = _limits(tiers)
-        self._begin: Callable[[], object] = threading.Event().set
+        self._begin: Callable[[], object] = _nothing
         self._desk: _Desk | None = None
         self._has = False
         self._holds_thread = False
@@ -142,6 +142,10 @@ class Turn:
             else:
                 claimed |= turn._limits.keys()
         return ready
+
+
+def _nothing() -> None:
+    """What begins before anybody asked for slots."""
 
 
 def _begin_each(turns: Iterable[Turn]) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
-from http.client import HTTPException, HTTPResponse
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
 import pytest
 
-from queued_storage.direct.heads import Answer
+from queued_storage.direct.connections import begin
+from queued_storage.direct.heads import Answer, Whole
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HEADS = {
@@ -73,6 +77,69 @@ def test_answer_is_read_as_http_client_reads_it(sent: bytes, method: str) -> Non
     assert own.headers.keys() == {name.lower() for name in stock.headers}
     assert own.read() == stock.read()
     assert own.isclosed() == stock.isclosed()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("sent", HEADS.values(), ids=HEADS.keys())
+@pytest.mark.parametrize("first", [1, 20, 1000], ids="first {} bytes".format)
+def test_answer_that_begins_with_some_bytes_is_read_as_http_client_reads_it(
+    sent: bytes, method: str, first: int
+) -> None:
+    if method == "HEAD":
+        sent = sent.removesuffix(b"body")
+    with connected(sent, first) as connection:
+        own = begin(connection, method)
+        stock = begun(HTTPResponse, sent, method)
+        assert own.status == stock.status
+        assert own.will_close == stock.will_close
+        assert own.headers.keys() == {name.lower() for name in stock.headers}
+        assert own.read() == stock.read()
+        assert own.isclosed() or own.will_close
+
+
+def test_answer_that_comes_at_once_is_read_at_once() -> None:
+    with connected(HEADS["plain"], first=1000) as connection:
+        answer = begin(connection, "PUT")
+        assert isinstance(answer, Whole)
+        assert (answer.status, answer.headers.get("ETag"), answer.read()) == (200, '"a"', b"body")
+
+
+@pytest.mark.parametrize("name", ["plain", "until the end", "chunked"])
+def test_answer_that_breaks_off_is_none(name: str) -> None:
+    sent = HEADS[name]
+    sent = sent[: sent.index(b"\r\n\r\n") + 1]
+    with connected(sent, first=1000) as connection, pytest.raises((HTTPException, ConnectionError)):
+        begin(connection, "GET").read()
+
+
+def test_more_than_the_answer_is_not_taken_for_all_of_it() -> None:
+    with connected(HEADS["plain"] + b"HTTP/1.1 200 OK", first=1000) as connection:
+        answer = begin(connection, "GET")
+        assert not isinstance(answer, Whole)
+        assert answer.read() == b"body"
+
+
+class Slow(socket.socket):
+    """The end of a line on which so many bytes come first."""
+
+    first = 0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        return super().recv(min(size, self.first), flags)
+
+
+@contextmanager
+def connected(sent: bytes, first: int) -> Iterator[HTTPConnection]:
+    """A connection on which ``sent`` comes, so many bytes of it at first, and then its end."""
+    here, there = socket.socketpair()
+    connection = HTTPConnection("example.test")
+    with there, Slow(fileno=here.detach()) as slow:
+        slow.settimeout(20)
+        slow.first = first
+        connection.sock = slow
+        there.sendall(sent)
+        there.shutdown(socket.SHUT_WR)
+        yield connection
 
 
 def test_field_that_comes_twice_has_both_values() -> None:

@@ -8,16 +8,18 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from typing import Any, NamedTuple
 
-from .heads import Answer
+from .heads import Answer, Resumed, Whole, whole
 
 #: Idle connections that are kept to a server.
 KEPT = 32
 
 #: Bytes that are sent in one call: a body of so many goes with its head.
 SENT_AT_ONCE = 1 << 16
+#: Bytes of an answer that are read first: most answers are no longer.
+READ_AT_ONCE = 1 << 14
 
 #: What a connection that fails raises.
 BROKEN: tuple[type[Exception], ...] = (OSError, HTTPException)
@@ -68,9 +70,7 @@ class Connections:
     ) -> Exchange:
         try:
             _send(connection, f"{method} {target}", headers or {}, body)
-            response = Answer(connection.sock, method=method)
-            response.begin()
-            return Exchange(response, connection, self)
+            return Exchange(begin(connection, method), connection, self)
         except BaseException:
             connection.close()
             raise
@@ -110,7 +110,9 @@ class Connections:
 class Exchange:
     """A request that was sent, and its answer; the connection is kept once that was read to its end."""
 
-    def __init__(self, response: HTTPResponse, connection: HTTPConnection, connections: Connections) -> None:
+    def __init__(
+        self, response: Answer | Whole, connection: HTTPConnection, connections: Connections
+    ) -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
@@ -170,6 +172,16 @@ def _send(connection: HTTPConnection, asked: str, headers: Mapping[str, str], bo
     # The timeout is for each call: on a slow line a whole part would take longer, though its bytes flow.
     for start in range(0, len(body), SENT_AT_ONCE):
         connection.sock.sendall(memoryview(body)[start : start + SENT_AT_ONCE])
+
+
+def begin(connection: HTTPConnection, method: str) -> Answer | Whole:
+    """Wait for the answer's head, and read the rest of it if that comes along; raise one of BROKEN."""
+    seen = connection.sock.recv(READ_AT_ONCE)
+    if (answer := whole(seen, method)) is not None:
+        return answer
+    rest = Answer(Resumed(connection.sock, seen), method=method)  # type: ignore[arg-type] # it asks for a file alone
+    rest.begin()
+    return rest
 
 
 def _is_quiet(connection: HTTPConnection) -> bool:

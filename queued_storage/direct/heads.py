@@ -1,9 +1,14 @@
-"""The head of an answer, read in a fraction of the time that http.client takes: it parses all of them as e-mail."""
+"""The head of an answer, read in a fraction of the time that http.client takes: it parses all of them as e-mail.
+
+Most answers come as a whole, head and body, in the first bytes of the connection, and need nothing of http.client.
+"""
 
 from __future__ import annotations
 
+import io
 from http import HTTPStatus
 from http.client import BadStatusLine, HTTPException, HTTPResponse, UnknownProtocol
+from socket import socket
 from typing import Any
 
 #: What http.client takes at most too: bytes of a line, and lines.
@@ -13,6 +18,8 @@ _LINES = 100
 _INTERIM = 10
 #: Digits that a length has at most.
 _DIGITS = 19
+#: What stands between a head and its body.
+_BETWEEN = b"\r\n\r\n"
 _EMPTY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
 
 
@@ -21,6 +28,39 @@ class Headers(dict[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name.lower(), default)
+
+
+class Whole(io.BytesIO):
+    """An answer that was read to its end, body and all, on a connection that goes on."""
+
+    will_close = False
+    #: What is left of the body on the connection.
+    length = 0
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        super().__init__(body)
+        self.status = status
+        self.headers = headers
+
+    def isclosed(self) -> bool:
+        """Tell, as http.client does, whether the connection has nothing more of this answer."""
+        return True
+
+
+def whole(seen: bytes, method: str) -> Whole | None:
+    """Return the answer that these first bytes are; None where they are not all of one, or an odd one."""
+    end = _end_of_head(seen)
+    if end < 0 or not seen.startswith(b"HTTP/1.1 "):
+        return None
+    first, *lines = _decoded(seen, end)
+    _, status, _ = _status(first)
+    headers = _parsed(lines)
+    if status < HTTPStatus.OK or "transfer-encoding" in headers or "connection" in headers:
+        return None
+    is_empty = method == "HEAD" or status in _EMPTY
+    length = 0 if is_empty else _length(headers)
+    body = seen[end + len(_BETWEEN) :]
+    return Whole(status, headers, body) if length == len(body) else None
 
 
 class Answer(HTTPResponse):
@@ -57,17 +97,45 @@ class Answer(HTTPResponse):
         fields.will_close = fields._check_close() or not (fields.chunked or fields.length is not None)
 
 
+class Resumed(io.RawIOBase):
+    """A connection some of whose bytes were read before, as http.client wants one."""
+
+    def __init__(self, connection: socket, seen: bytes) -> None:
+        self._connection = connection
+        self._seen = seen
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._seen:
+            return self._connection.recv_into(buffer)
+        told, self._seen = self._seen[: len(buffer)], self._seen[len(buffer) :]
+        buffer[: len(told)] = told
+        return len(told)
+
+
 def _at_once(file: Any) -> list[str] | None:
     """Return the lines of a head that has come as a whole; None where some of it is still on its way, or odd."""
     seen = file.peek(1)
-    end = seen.find(b"\r\n\r\n")
+    end = _end_of_head(seen)
     if end < 0 or not seen.startswith(b"HTTP/1."):
         return None
-    lines: list[str] = seen[:end].decode("latin-1").split("\r\n")
-    if seen.count(b"\n", 0, end) != len(lines) - 1:  # lines of old end with that alone
-        return None
-    file.read(end + 4)
-    return lines
+    file.read(end + len(_BETWEEN))
+    return _decoded(seen, end)
+
+
+def _end_of_head(seen: bytes) -> int:
+    """Return where the head ends; -1 where some of it is missing, or its lines end as those of old do."""
+    end = seen.find(_BETWEEN)
+    return end if end >= 0 and seen.count(b"\n", 0, end) == seen.count(b"\r\n", 0, end) else -1
+
+
+def _decoded(seen: bytes, end: int) -> list[str]:
+    return seen[:end].decode("latin-1").split("\r\n")
 
 
 def _status(line: str) -> tuple[str, int, str]:
