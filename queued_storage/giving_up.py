@@ -21,7 +21,7 @@ from .exceptions import QueuedStorageError, TierUnavailable, UnknownChain
 from .looking import Looker
 
 if TYPE_CHECKING:
-    from .models import StoredFile
+    from .models import Host, StoredFile
 
 #: Rows that are read together.
 PAGE = 500
@@ -55,10 +55,8 @@ def require_gone(host: str) -> None:
     now = timezone.now()
     if host == conf.host():
         raise HostLives(f"Host {host!r} is this one.")
-    known = catalog.hosts().filter(name=host).first()
+    known = _require_silence(host)
     seen_at = None if known is None else known.seen_at
-    if seen_at is not None and seen_at >= _silent_since(now):
-        raise HostLives(f"Host {host!r} lives: it was seen {timesince(seen_at, now)} ago.")
     if catalog.has_saved(host, _silent_since(now)):
         raise HostLives(
             f"Host {host!r} lives: it has saved files within the last {conf.get('HOST_SILENT')} s."
@@ -72,10 +70,17 @@ def require_gone(host: str) -> None:
         )
 
 
+def _require_silence(host: str) -> Host | None:
+    now, known = timezone.now(), catalog.hosts().filter(name=host).first()
+    if known is not None and known.seen_at is not None and known.seen_at >= _silent_since(now):
+        raise HostLives(f"Host {host!r} lives: it was seen {timesince(known.seen_at, now)} ago.")
+    return known
+
+
 def give_up(
     host: str, *, dry_run: bool = False, stopping: Callable[[], bool] = lambda: False
 ) -> Iterator[Fate]:
-    """Decide of every file of which something is on the host's disk; yield what came of each.
+    """Decide of every file of which something is on the host's disk; yield what came of each. ``require_gone`` first.
 
     Killed anywhere, it goes on where it was when it is run again. Raise HostLives as soon as the host shows life. At
     the end, if no file was left, the host is given up: not asked or waited for, until it shows a sign of life.
@@ -83,7 +88,7 @@ def give_up(
     looker, last, is_whole = Looker(), 0, True
     while page := catalog.on_host(host, last, PAGE):
         if not dry_run:
-            require_gone(host)
+            _require_silence(host)
         for row in page:
             if stopping():
                 return

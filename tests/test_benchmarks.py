@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -172,3 +174,22 @@ def test_command_under_way_ends_with_the_run(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(move, "_done", lambda: sys.exit("ended by SIGTERM"))
     with within(30, "the command ends"), pytest.raises(SystemExit):
         move.go()
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.storages
+@pytest.mark.timeout(600)
+def test_move_that_is_killed_five_times_sends_nothing_twice() -> None:
+    """What ``make killed`` does with 20,000 files, of which docs/explanation has the figures, with a few of them."""
+    command = [sys.executable, "-m", "benchmarks.killed", "--files", "300", "--kills", "5", "--seed", "6"]
+    told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("[killed after") == 5
+    assert int(re.findall(r"^under way at the kills: +(\d+)$", told.stdout, re.MULTILINE)[0]) > 0
+    for what in (
+        "sent again though it was verified",
+        "missing on S3, or not what it was",
+        "exit code of verify",
+    ):
+        assert re.search(rf"^{what}: +0$", told.stdout, re.MULTILINE)

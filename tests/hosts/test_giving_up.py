@@ -388,6 +388,24 @@ def test_it_goes_on_where_it_was_stopped(hosts: Hosts) -> None:
     assert Host.objects.get(name="web1").given_up_at is not None
 
 
+def test_rows_are_gone_through_once_not_with_each_page(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No index leads to a host's files: what asks for the latest of them looks at every row."""
+    monkeypatch.setattr(giving_up, "PAGE", 1)
+    for number in range(4):
+        hosts.save("web1", f"{number}.txt")
+    go_silent()
+    asked: list[str] = []
+    has_saved = catalog.has_saved
+
+    def ask(host: str, since: Any) -> bool:
+        asked.append(host)
+        return has_saved(host, since)
+
+    monkeypatch.setattr(catalog, "has_saved", ask)
+    assert Ran(hosts, *YES).lines[-2].startswith("host web1: 4 files lost")
+    assert asked == ["web1"]
+
+
 # ---- it comes back all the same ----
 
 
