@@ -20,7 +20,7 @@ from django.utils import timezone, translation
 from queued_storage import applied, catalog, census, operations, outage, sampling
 from queued_storage.admin import dashboard, drawing, history
 from queued_storage.chain import chains
-from queued_storage.models import Sample, StoredFile
+from queued_storage.models import Host, Sample, StoredFile
 from queued_storage.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -180,6 +180,11 @@ def test_host_that_is_silent_stands_out(
     told = {host.host: (host.owed, host.is_silent) for host in response.context["hosts"]}
     assert told["web-2"] == (3, True)
     assert "Host web-2 gives no sign of life, and 3 wait for it." in response.content.decode()
+    catalog.files().filter(host="web-2").update(state="failed", due_at=None)
+    Host.objects.create(name="web-2", given_up_at=timezone.now())
+    page = admin_client.get(reverse(DASHBOARD)).content.decode()
+    assert "gives no sign of life" not in page
+    assert "<td>given up</td>" in page
 
 
 def test_pictures_are_whole_and_say_what_they_show(admin_client: Any, make_chain: Any) -> None:

@@ -54,9 +54,10 @@ class Listed:
 def state(status: HostStatus) -> str:
     """Tell in words whether the host lives."""
     if status.given_up_at is not None:
-        return f"host {status.host}: given up {timesince(status.given_up_at)} ago"
-    seen = "never seen" if status.seen_at is None else f"seen {timesince(status.seen_at)} ago"
-    return f"host {status.host}: {'SILENT: ' if status.is_silent else ''}{seen}"
+        told = f"given up {timesince(status.given_up_at)} ago"
+    else:
+        told = "never seen" if status.seen_at is None else f"seen {timesince(status.seen_at)} ago"
+    return f"host {status.host}: {'SILENT: ' if status.is_silent else ''}{told}"
 
 
 def waiting(status: HostStatus) -> str:

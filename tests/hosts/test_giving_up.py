@@ -388,6 +388,21 @@ def test_it_goes_on_where_it_was_stopped(hosts: Hosts) -> None:
     assert Host.objects.get(name="web1").given_up_at is not None
 
 
+def test_what_is_tried_again_waits_for_it_again(hosts: Hosts) -> None:
+    hosts.save("web1", "a.txt")
+    go_silent()
+    Ran(hosts, *YES)
+    with hosts.on("web2"):
+        call_command("tiers", "retry", stdout=io.StringIO())
+    StoredFile.objects.update(due_at=ago(minutes=20))
+    (line,) = Ran(hosts).lines
+    assert line.startswith(
+        "host web1: SILENT: given up 0 minutes ago; 1 files, 7 bytes on its disk alone; 1 wait"
+    )
+    assert Ran(hosts, *YES).code == 2
+    assert (row().state, Ran(hosts).code) == ("failed", 0)
+
+
 def test_rows_are_gone_through_once_not_with_each_page(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     """No index leads to a host's files: what asks for the latest of them looks at every row."""
     monkeypatch.setattr(giving_up, "PAGE", 1)
