@@ -21,7 +21,7 @@ from typing import Any
 
 from . import ending
 from .harness import conditions
-from .site import CHAIN, Site, Told, site
+from .site import CHAIN, PATIENCE, Site, Told, site
 
 #: A command may have so much more resident, at its peak, on the large chain.
 FLAT = 30e6
@@ -97,7 +97,8 @@ names = list(StoredFile.objects.values_list("name", "pk"))
 for name, pk in names:
     if pk % {ONE_IN} == 1:
         storage.delete(name)
-"""
+""",
+        timeout=PATIENCE,
     )
 
 
