@@ -174,8 +174,9 @@ def compare(small: list[Told], large: list[Told], counts: tuple[int, int]) -> bo
         wrong = [f"exit {told.code}, not {step.code}" for told in (few, many) if not step.is_right(told)]
         wrong += ["not flat"] if more >= FLAT else []
         fine = fine and not wrong
+        command = step.command.format(name="NAME", copies="…")
         print(
-            f"{step.command:<34}{few.run.memory / 1e6:>8.0f}{many.run.memory / 1e6:>10.0f}{more / 1e6:>+8.0f}"
+            f"{command:<34}{few.run.memory / 1e6:>8.0f}{many.run.memory / 1e6:>10.0f}{more / 1e6:>+8.0f}"
             f"{few.run.cpu:>18.1f}{many.run.cpu:>12.1f}  {', '.join(wrong).upper()}".rstrip()
         )
     return fine
